@@ -1,0 +1,75 @@
+"""What every text format shares: records, options and the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from experts.spans import Span
+
+__all__ = ["FORMATS", "MAX_LINE", "Format", "Options", "Parsed", "Record", "register"]
+
+MAX_LINE = 1_000_000
+"""Longest line or table cell that is read, in characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One text of a file: the whole of a txt, a line of a jsonl, a row of a csv.
+
+    Attributes:
+        text: the text, never changed in any way that would move offsets.
+        spans: gold spans sorted by position, ``()`` for "looked at, nothing there", ``None`` for
+            "nobody says".
+        number: line or row of the file where the record begins, from 1.
+    """
+
+    text: str
+    spans: tuple[Span, ...] | None = None
+    number: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Choices of the reader: `column` of a table (name or number), `gold` to read entities."""
+
+    column: str | None = None
+    gold: bool = True
+
+
+@dataclass(slots=True)
+class Parsed:
+    """All records of a file in file order, and what the person should know about the reading."""
+
+    records: list[Record]
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One file format.
+
+    Attributes:
+        key: short name, stored with documents ("txt", "csv", "jsonl", "conll").
+        extensions: lower-case file endings with their dot.
+        parse: ``(file name, decoded text, options) -> Parsed``; raises SamError naming the line.
+        sniff: whether a decoded text looks like this format, for files of another or no ending.
+        split: whether records are running text, to be split into sentences at any length.
+    """
+
+    key: str
+    extensions: tuple[str, ...]
+    parse: Callable[[str, str, Options], Parsed]
+    sniff: Callable[[str], bool]
+    split: bool = False
+
+
+FORMATS: dict[str, Format] = {}
+
+
+def register(fmt: Format) -> Format:
+    """Add a format to the registry; its key must be new."""
+    if fmt.key in FORMATS:
+        raise ValueError(f"format {fmt.key!r} is registered twice")
+    FORMATS[fmt.key] = fmt
+    return fmt
