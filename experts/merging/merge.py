@@ -1,0 +1,248 @@
+"""Run a recipe: validate everything, then merge layer by layer."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from experts.errors import Cancelled, SamError
+from experts.merging.adapters import Adapter, LoraFactors, content_hash
+from experts.merging.recipe import Recipe, RecipeExpert
+from experts.merging.registry import (
+    MergeContext,
+    MergedModule,
+    MergeMethod,
+    ModuleInputs,
+    check_parameters,
+    get_method,
+)
+
+__all__ = ["MergeResult", "merge"]
+
+Progress = Callable[[int, int, str], None]
+
+# Numbers (not bytes) that one batched step may stack: bounds memory at 128 MiB of input in fp32.
+_BATCH_NUMBERS = 2**25
+
+
+@dataclass(frozen=True)
+class MergeResult:
+    """What a merge made.
+
+    Attributes:
+        adapter: the merged adapter on the CPU, scaling 1 everywhere, ranks may differ by module.
+        retained_energy: Σ‖kept‖² / Σ‖wanted‖² over all modules, in [0, 1]; 1 is lossless.
+        per_module: the same for each module.
+        seconds: wall time.
+    """
+
+    adapter: Adapter
+    retained_energy: float
+    per_module: dict[str, float]
+    seconds: float
+
+
+def merge(
+    recipe: Recipe,
+    adapters: Sequence[Adapter],
+    *,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    device: torch.device | str | None = None,
+    data: object | None = None,
+) -> MergeResult:
+    """Make the merged adapter that a recipe describes.
+
+    The same recipe gives the same bytes on the same kind of device, in whatever order the experts
+    are listed.
+
+    Args:
+        recipe: what to do.
+        adapters: the recipe's experts in any order, matched by name; others are ignored.
+        progress: called with (modules done, modules in all, name of the last one).
+        cancelled: asked before every group of modules.
+        device: where to compute; the CPU by default.
+        data: what the method's `needs` asks for.
+
+    Raises:
+        SamError: the recipe and the adapters do not fit together; raised before any work.
+        Cancelled: `cancelled` said so.
+    """
+    started = time.perf_counter()
+    method = get_method(recipe.method)
+    parameters = check_parameters(method, recipe.parameters)
+    if method.needs != "none" and data is None:
+        raise SamError(
+            f"The merge method '{method.key}' needs {method.needs}, and none were given.",
+            "Choose a method that needs no data, or give it what it needs.",
+        )
+    selected = _select(recipe, adapters)
+    _check_together(recipe, [adapter for _, adapter in selected])
+    target = torch.device("cpu" if device is None else device)
+    context = MergeContext(
+        experts=tuple(expert.name for expert, _ in selected),
+        weights=tuple(expert.weight for expert, _ in selected),
+        parameters=parameters,
+        rank=recipe.rank,
+        # Metal has neither QR nor float64; these small problems are quick on the CPU.
+        device=torch.device("cpu") if target.type == "mps" else target,
+        data=data,
+    )
+    merged = _run(method(), [a for _, a in selected], context, progress, cancelled)
+    kept = sum(module.kept for module in merged.values())
+    total = sum(module.total for module in merged.values())
+    return MergeResult(
+        adapter=_result_adapter(recipe, [adapter for _, adapter in selected], merged),
+        retained_energy=kept / total if total > 0 else 1.0,
+        per_module={n: m.kept / m.total if m.total > 0 else 1.0 for n, m in merged.items()},
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _select(recipe: Recipe, adapters: Sequence[Adapter]) -> list[tuple[RecipeExpert, Adapter]]:
+    """The recipe's experts of non-zero weight with their adapters, sorted by name."""
+    by_name: dict[str, Adapter] = {}
+    for adapter in adapters:
+        if adapter.name in by_name:
+            raise SamError(f"Two adapters are named '{adapter.name}'.", "Rename one of them.")
+        by_name[adapter.name] = adapter
+    for expert in recipe.experts:
+        adapter_or_none = by_name.get(expert.name)
+        if adapter_or_none is None:
+            raise SamError(
+                f"The recipe asks for the expert '{expert.name}', which is not there.",
+                f"On hand: {', '.join(sorted(by_name)) or 'none'}.",
+            )
+        if expert.hash is not None and expert.hash != content_hash(adapter_or_none):
+            raise SamError(
+                f"The expert '{expert.name}' has changed since the recipe was made.",
+                "Use the expert that the recipe was made with, or make the recipe anew.",
+            )
+    pairs = [(expert, by_name[expert.name]) for expert in recipe.experts if expert.weight != 0]
+    if not pairs:
+        raise SamError(
+            "Every expert has the weight 0, so there is nothing to merge.",
+            "Give at least one expert a weight.",
+        )
+    return sorted(pairs, key=lambda pair: pair[0].name)
+
+
+def _check_together(recipe: Recipe, adapters: Sequence[Adapter]) -> None:
+    """Refuse experts of different bases, shapes that disagree, and an impossible rank."""
+    base = recipe.base_model or adapters[0].base_model
+    shapes: dict[str, tuple[tuple[int, int], str]] = {}
+    ranks: dict[str, int] = {}
+    for adapter in adapters:
+        if adapter.base_model != base:
+            raise SamError(
+                f"The expert '{adapter.name}' belongs to the base model "
+                f"'{adapter.base_model or 'unknown'}', the merge to '{base or 'unknown'}'.",
+                "Merge experts of one base model only.",
+            )
+        for module, factors in adapter.modules.items():
+            shape, other = shapes.setdefault(module, (factors.shape, adapter.name))
+            if shape != factors.shape:
+                raise SamError(
+                    f"The expert '{adapter.name}' has {factors.shape[0]}×{factors.shape[1]} "
+                    f"numbers in {module}, '{other}' has {shape[0]}×{shape[1]}.",
+                    "They belong to different base models; leave one of them out.",
+                )
+            ranks[module] = ranks.get(module, 0) + factors.rank
+    if not ranks:
+        raise SamError("The experts adapt no layer at all.", "Choose other experts.")
+    highest = max(ranks.values())
+    if recipe.rank is not None and not 1 <= recipe.rank <= highest:
+        raise SamError(
+            f"The rank {recipe.rank} is not possible for these experts.",
+            f"Choose a rank from 1 to {highest}, the sum of their ranks, or leave it out.",
+        )
+
+
+def _run(
+    method: MergeMethod,
+    adapters: Sequence[Adapter],
+    context: MergeContext,
+    progress: Progress | None,
+    cancelled: Callable[[], bool] | None,
+) -> dict[str, MergedModule]:
+    """Merge group by group; results on the CPU, in the order of the model's layers."""
+
+    def stop_if_cancelled() -> None:
+        if cancelled is not None and cancelled():
+            raise Cancelled("The merge was cancelled.")
+
+    stop_if_cancelled()
+    method.prepare(adapters, context)
+    names = sorted({name for a in adapters for name in a.modules}, key=_natural)
+    merged: dict[str, MergedModule] = {}
+    with torch.no_grad():
+        for group in _groups(names, adapters, method.batched):
+            stop_if_cancelled()
+            inputs = [_inputs(name, adapters, context) for name in group]
+            try:
+                results = method.merge_group(inputs, context)
+            except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # LAPACK met infinities
+                raise _overflow(group[0]) from None
+            for module, result in zip(inputs, results, strict=True):
+                if not (math.isfinite(result.kept) and math.isfinite(result.total)):
+                    raise _overflow(module.name)
+                merged[module.name] = replace(result, factors=result.factors.to("cpu"))
+            if progress is not None:
+                progress(len(merged), len(names), group[-1])
+    return {name: merged[name] for name in names}
+
+
+def _overflow(module: str) -> SamError:
+    return SamError(
+        f"The merge has made numbers in {module} that are too large.",
+        "Choose smaller weights; if that does not help, leave out the expert with large ones.",
+    )
+
+
+def _groups(
+    names: Sequence[str], adapters: Sequence[Adapter], batched: bool
+) -> Iterator[list[str]]:
+    """Modules that share (out, in) and summed rank, in pieces of bounded size."""
+    groups: dict[tuple[int, int, int], list[str]] = {}
+    for name in names:
+        present = [a.modules[name] for a in adapters if name in a.modules]
+        out_features, in_features = present[0].shape
+        key = (out_features, in_features, sum(factors.rank for factors in present))
+        groups.setdefault(key, []).append(name)
+    for (out_features, in_features, rank), members in groups.items():
+        size = max(1, _BATCH_NUMBERS // ((out_features + in_features) * rank)) if batched else 1
+        for start in range(0, len(members), size):
+            yield members[start : start + size]
+
+
+def _inputs(name: str, adapters: Sequence[Adapter], context: MergeContext) -> ModuleInputs:
+    present = [
+        (adapter.name, weight, adapter.modules[name].to(context.device))
+        for adapter, weight in zip(adapters, context.weights, strict=True)
+        if name in adapter.modules
+    ]
+    experts, weights, factors = zip(*present, strict=True)
+    return ModuleInputs(name, experts, weights, factors)
+
+
+def _result_adapter(
+    recipe: Recipe, adapters: Sequence[Adapter], merged: dict[str, MergedModule]
+) -> Adapter:
+    modules: dict[str, LoraFactors] = {name: module.factors for name, module in merged.items()}
+    return Adapter(
+        name="merged",
+        base_model=recipe.base_model or adapters[0].base_model,
+        modules=modules,
+        targets=frozenset().union(*(adapter.targets for adapter in adapters)),
+        fan_in_fan_out=any(adapter.fan_in_fan_out for adapter in adapters),
+    )
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sort key that puts layer 2 before layer 10."""
+    return [(int(p), "") if p.isdigit() else (-1, p) for p in re.split(r"(\d+)", name)]
