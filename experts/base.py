@@ -1,0 +1,187 @@
+"""The base model: one causal language model with its tokenizer, on its device.
+
+The default is the embedded Gemma 3 270M (`experts.embedded`); any other causal LM of the hub, or in
+a folder, works as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+from experts.embedded import EMBEDDED_BASE, prepare_base
+from experts.errors import SamError
+
+__all__ = ["BaseModel", "choose_device", "choose_dtype", "load_base"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class BaseModel:
+    """A loaded base model.
+
+    Attributes:
+        name: hub id (or folder) that adapters name as their base.
+        path: what `from_pretrained` was given: a folder or a hub id.
+        model: the causal LM, in eval mode, on `device`.
+        tokenizer: its tokenizer.
+    """
+
+    name: str
+    path: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    _pristine: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.model.dtype
+
+    @contextlib.contextmanager
+    def adapted(self, deltas: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> Iterator[None]:
+        """Add ΔW = B·A to the named linear layers for the duration of the block.
+
+        The weights before are kept and put back bit by bit, so that nothing accumulates. Adding into
+        the weights costs one small product per layer and nothing per token.
+
+        Args:
+            deltas: module path → (A of shape (r, in), B of shape (out, r)), scaling folded in,
+                any float dtype.
+
+        Raises:
+            SamError: for a module that the base model lacks or whose shape differs.
+        """
+        modules = dict(self.model.named_modules())
+        for name, (a, b) in deltas.items():
+            _check_fits(modules.get(name), name, a, b)
+        changed: list[str] = []
+        try:
+            with torch.no_grad():
+                for name, (a, b) in deltas.items():
+                    weight = _weight(modules[name])
+                    if name not in self._pristine:
+                        self._pristine[name] = weight.detach().clone()
+                    changed.append(name)
+                    delta = b.to(weight.device, torch.float32) @ a.to(weight.device, torch.float32)
+                    if _transposed(modules[name]):
+                        delta = delta.T
+                    weight.copy_(self._pristine[name].float() + delta)
+            yield
+        finally:
+            with torch.no_grad():
+                for name in changed:
+                    _weight(modules[name]).copy_(self._pristine[name])
+
+
+def _weight(module: nn.Module) -> torch.Tensor:
+    return module.weight  # type: ignore[return-value]
+
+
+def _transposed(module: nn.Module) -> bool:
+    return type(module).__name__ == "Conv1D"  # GPT-2 keeps its weights as (in, out)
+
+
+def _check_fits(module: nn.Module | None, name: str, a: torch.Tensor, b: torch.Tensor) -> None:
+    if module is None or not isinstance(getattr(module, "weight", None), torch.Tensor):
+        raise SamError(
+            f"The adapter changes the layer {name}, which the base model does not have.",
+            "Use an adapter that was trained on this base model.",
+        )
+    shape = tuple(_weight(module).shape)
+    shape = shape[::-1] if _transposed(module) else shape
+    if shape != (b.shape[0], a.shape[1]):
+        raise SamError(
+            f"The adapter's layer {name} has the shape {b.shape[0]}×{a.shape[1]}, the base model's "
+            f"has {shape[0]}×{shape[1]}.",
+            "Use an adapter that was trained on this base model.",
+        )
+
+
+def choose_device(device: str = "auto") -> torch.device:
+    """CUDA, then MPS, then CPU for ``auto``; otherwise the device asked for."""
+    if device != "auto":
+        try:
+            return torch.empty(0, device=device).device
+        except (RuntimeError, AssertionError) as error:
+            raise SamError(
+                f"The device {device!r} cannot be used: {str(error).splitlines()[0]}",
+                "Set SAM_DEVICE to auto, cpu, cuda or mps.",
+            ) from None
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """bfloat16 where the hardware multiplies it natively, float32 elsewhere (fp16 on MPS)."""
+    named = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if dtype != "auto":
+        if dtype not in named:
+            raise SamError(
+                f"The dtype {dtype!r} is not known.", f"Set SAM_DTYPE to auto, {', '.join(named)}."
+            )
+        return named[dtype]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if device.type == "mps":
+        return torch.float16
+    return torch.bfloat16 if _cpu_multiplies_bfloat16() else torch.float32
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    check = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(check and check())
+
+
+def load_base(
+    base_model: str = "",
+    *,
+    data_dir: Path,
+    device: str = "auto",
+    dtype: str = "auto",
+) -> BaseModel:
+    """Load the embedded base model, or any causal LM by hub id or folder.
+
+    Args:
+        base_model: hub id or folder; empty for the embedded Gemma 3 270M.
+        data_dir: where the converted embedded model is kept.
+        device: ``auto``, ``cpu``, ``cuda``, ``mps``.
+        dtype: ``auto``, ``float32``, ``bfloat16``, ``float16``.
+
+    Raises:
+        SamError: if the model cannot be found or loaded, saying which and why.
+    """
+    transformers.utils.logging.disable_progress_bar()  # it would stand among a person's messages
+    chosen_device = choose_device(device)
+    chosen_dtype = choose_dtype(dtype, chosen_device)
+    path = base_model or str(prepare_base(data_dir))
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=chosen_dtype)
+    except (OSError, ValueError, KeyError) as error:
+        raise SamError(
+            f"The base model {path!r} cannot be loaded: {str(error).splitlines()[0]}",
+            "Check SAM_BASE_MODEL: a hub id such as google/gemma-3-270m, or a folder with "
+            "config.json, safetensors and a tokenizer.",
+        ) from None
+    model.requires_grad_(False)
+    model.to(chosen_device).eval()
+    log.info("base model %s on %s in %s", path, chosen_device, chosen_dtype)
+    return BaseModel(name=base_model or EMBEDDED_BASE, path=path, model=model, tokenizer=tokenizer)
