@@ -1,0 +1,272 @@
+"""The tables. Everything but the pool's cache belongs to a session and goes with it (cascade)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import JSON, DateTime, ForeignKey, Index, MetaData, String, Text, UniqueConstraint
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+__all__ = [
+    "Base",
+    "Document",
+    "EntityType",
+    "Expert",
+    "Job",
+    "Merge",
+    "Prediction",
+    "Run",
+    "Score",
+    "Sentence",
+    "Upload",
+    "UtcDateTime",
+    "WorkSession",
+    "now",
+]
+
+
+def now() -> datetime:
+    """The present, timezone-aware UTC."""
+    return datetime.now(UTC)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Timezone-aware in Python, UTC in the database; SQLite itself forgets time zones."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a time zone was about to be stored")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        stored: datetime = value
+        return stored.replace(tzinfo=UTC) if stored.tzinfo is None else stored.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """Registry of the tables; constraints have fixed names, so that migrations can change them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: UtcDateTime(),
+        dict[str, Any]: JSON(),
+        list[Any]: JSON(),
+        str: Text(),
+    }
+
+
+def _session_key(*, index: bool = False) -> Mapped[str]:
+    return mapped_column(
+        String(32), ForeignKey("sessions.id", ondelete="CASCADE"), index=index, nullable=False
+    )
+
+
+class WorkSession(Base):
+    """One person's piece of work. The revisions count changes of texts and of types: results
+    remember those that they were made from, so it is known when they are out of date.
+    """
+
+    __tablename__ = "sessions"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    token: Mapped[str] = mapped_column(String(64), unique=True)
+    name: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    updated_at: Mapped[datetime] = mapped_column(default=now)
+    corpus_revision: Mapped[int] = mapped_column(default=0)
+    types_revision: Mapped[int] = mapped_column(default=0)
+    settings: Mapped[dict[str, Any]] = mapped_column(default=dict)
+
+
+class Upload(Base):
+    """A file as it was handed in; a csv or jsonl file holds many documents."""
+
+    __tablename__ = "uploads"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    session_id: Mapped[str] = _session_key(index=True)
+    name: Mapped[str]
+    format: Mapped[str]
+    encoding: Mapped[str | None]
+    duplicates: Mapped[int] = mapped_column(default=0)
+    notes: Mapped[list[Any]] = mapped_column(default=list)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Document(Base):
+    """One text of an upload."""
+
+    __tablename__ = "documents"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    session_id: Mapped[str] = _session_key(index=True)
+    upload_id: Mapped[int] = mapped_column(ForeignKey("uploads.id", ondelete="CASCADE"), index=True)
+    position: Mapped[int]
+    name: Mapped[str]
+    text: Mapped[str]
+
+
+class Sentence(Base):
+    """`documents.text[start:end] == text`. A `duplicate` has the `key` of an earlier sentence,
+    of another file: it is kept, hidden, in case that file is removed.
+    """
+
+    __tablename__ = "sentences"
+    __table_args__ = (Index("ix_sentences_session_position", "session_id", "position"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    session_id: Mapped[str] = _session_key()
+    document_id: Mapped[int] = mapped_column(
+        ForeignKey("documents.id", ondelete="CASCADE"), index=True
+    )
+    position: Mapped[int]
+    start: Mapped[int]
+    end: Mapped[int]
+    text: Mapped[str]
+    key: Mapped[str] = mapped_column(String(64))
+    gold: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
+    duplicate: Mapped[bool] = mapped_column(default=False)
+
+
+class EntityType(Base):
+    """A type that the person has named."""
+
+    __tablename__ = "entity_types"
+    __table_args__ = (UniqueConstraint("session_id", "name"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    session_id: Mapped[str] = _session_key()
+    position: Mapped[int]
+    name: Mapped[str] = mapped_column(String(200))
+    definition: Mapped[str] = mapped_column(default="")
+    color: Mapped[str] = mapped_column(String(7))
+
+
+class Expert(Base):
+    """A cache of the pool: what a result's expert was, even after it has left the pool."""
+
+    __tablename__ = "experts"
+
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    hash: Mapped[str] = mapped_column(default="")
+    title: Mapped[str] = mapped_column(default="")
+    card: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    added_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Merge(Base):
+    """A finished merge; `paths` of its adapters are relative to the data folder."""
+
+    __tablename__ = "merges"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    session_id: Mapped[str] = _session_key(index=True)
+    label: Mapped[str] = mapped_column(default="")
+    recipes: Mapped[list[Any]]
+    paths: Mapped[list[Any]]
+    details: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    retained_energy: Mapped[float]
+    corpus_revision: Mapped[int]
+    types_revision: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Run(Base):
+    """One finished match, prediction or export, with the revisions that it was made from."""
+
+    __tablename__ = "runs"
+    __table_args__ = (Index("ix_runs_session_kind", "session_id", "kind"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    session_id: Mapped[str] = _session_key()
+    kind: Mapped[str] = mapped_column(String(20))
+    merge_id: Mapped[str | None] = mapped_column(
+        String(32), ForeignKey("merges.id", ondelete="CASCADE"), index=True
+    )
+    corpus_revision: Mapped[int]
+    types_revision: Mapped[int]
+    params: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    details: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Score(Base):
+    """An expert's similarity or probe score in a match run."""
+
+    __tablename__ = "scores"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    session_id: Mapped[str] = _session_key(index=True)
+    run_id: Mapped[str] = mapped_column(
+        String(32), ForeignKey("runs.id", ondelete="CASCADE"), index=True
+    )
+    expert: Mapped[str] = mapped_column(String(200))
+    kind: Mapped[str] = mapped_column(String(20))
+    value: Mapped[float | None]
+    low: Mapped[float | None]
+    high: Mapped[float | None]
+    support: Mapped[int] = mapped_column(default=0)
+    details: Mapped[dict[str, Any]] = mapped_column(default=dict)
+
+
+class Prediction(Base):
+    """A span that a merge predicts; offsets relative to the sentence."""
+
+    __tablename__ = "predictions"
+    __table_args__ = (Index("ix_predictions_merge_sentence", "merge_id", "sentence_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    session_id: Mapped[str] = _session_key(index=True)
+    merge_id: Mapped[str] = mapped_column(String(32), ForeignKey("merges.id", ondelete="CASCADE"))
+    sentence_id: Mapped[int] = mapped_column(
+        ForeignKey("sentences.id", ondelete="CASCADE"), index=True
+    )
+    start: Mapped[int]
+    end: Mapped[int]
+    label: Mapped[str] = mapped_column(String(200))
+    score: Mapped[float | None]
+
+
+class Job(Base):
+    """Long work, waiting, running or ended."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (Index("ix_jobs_state_created", "state", "created_at"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    session_id: Mapped[str | None] = mapped_column(
+        String(32), ForeignKey("sessions.id", ondelete="CASCADE"), index=True
+    )
+    kind: Mapped[str] = mapped_column(String(40))
+    payload: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    state: Mapped[str] = mapped_column(String(12), default="queued")
+    progress: Mapped[float] = mapped_column(default=0.0)
+    message: Mapped[str] = mapped_column(default="")
+    eta_s: Mapped[float | None]
+    result: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    what: Mapped[str] = mapped_column(default="")
+    hint: Mapped[str] = mapped_column(default="")
+    attempts: Mapped[int] = mapped_column(default=0)
+    cancel_requested: Mapped[bool] = mapped_column(default=False)
+    worker: Mapped[str | None] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    started_at: Mapped[datetime | None]
+    heartbeat_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]

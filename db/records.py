@@ -1,0 +1,192 @@
+"""What the repositories return: frozen copies of rows. Times are timezone-aware UTC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+__all__ = [
+    "ExpertRecord",
+    "JobRecord",
+    "MergeRecord",
+    "NewDocument",
+    "NewSentence",
+    "NewSpan",
+    "RunRecord",
+    "ScoreRecord",
+    "SentenceRecord",
+    "SessionRecord",
+    "SpanRecord",
+    "TypeRecord",
+    "UploadRecord",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """A session; `token` is a secret."""
+
+    id: str
+    token: str
+    name: str
+    created_at: datetime
+    updated_at: datetime
+    corpus_revision: int
+    types_revision: int
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class UploadRecord:
+    """`sentences` and `duplicates` count as they are now: duplicates of other files included."""
+
+    id: int
+    name: str
+    format: str
+    encoding: str | None
+    documents: int
+    sentences: int
+    duplicates: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NewDocument:
+    """A document to store."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewSentence:
+    """`document` is an index into the documents added with it; `gold`: [[start, end, label], …]
+    relative to the sentence, None when nothing is known; sentences with the same `key` repeat each
+    other.
+    """
+
+    document: int
+    start: int
+    end: int
+    text: str
+    key: str
+    gold: list[list[Any]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceRecord:
+    """A visible sentence; `document` is the name of its document, `gold` as in `NewSentence`."""
+
+    id: int
+    position: int
+    text: str
+    document: str
+    gold: list[list[Any]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class TypeRecord:
+    """An entity type of a session."""
+
+    name: str
+    definition: str
+    color: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertRecord:
+    """An expert as it was when last seen in the pool."""
+
+    name: str
+    hash: str
+    title: str
+    card: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRecord:
+    """`kind`: "similarity" or "probe". `value` None: could not be computed."""
+
+    expert: str
+    kind: str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    support: int = 0
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """`kind`: "match", "predict" or "export"."""
+
+    id: str
+    kind: str
+    merge_id: str | None
+    corpus_revision: int
+    types_revision: int
+    params: dict[str, Any]
+    details: dict[str, Any]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MergeRecord:
+    """A finished merge; `paths` are relative to the data folder."""
+
+    id: str
+    session_id: str
+    label: str
+    recipes: list[dict[str, Any]]
+    paths: list[str]
+    details: dict[str, Any]
+    retained_energy: float
+    corpus_revision: int
+    types_revision: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NewSpan:
+    """A predicted span of a sentence, offsets relative to it."""
+
+    sentence_id: int
+    start: int
+    end: int
+    label: str
+    score: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SpanRecord:
+    """A predicted span, offsets relative to its sentence."""
+
+    start: int
+    end: int
+    label: str
+    score: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """`state`: queued, running, done, failed or cancelled."""
+
+    id: str
+    session_id: str | None
+    kind: str
+    payload: dict[str, Any]
+    state: str
+    progress: float
+    message: str
+    eta_s: float | None
+    result: dict[str, Any]
+    what: str
+    hint: str
+    attempts: int
+    cancel_requested: bool
+    worker: str | None
+    created_at: datetime
+    started_at: datetime | None
+    heartbeat_at: datetime | None
+    finished_at: datetime | None

@@ -1,0 +1,1 @@
+"""Long work: a queue in the database, one worker process, a supervisor in the app."""

@@ -1,0 +1,120 @@
+"""What a handler sees of its job: payload, progress, whether to stop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from db.records import JobRecord
+from db.repositories import JobRepository
+from experts.errors import Cancelled
+
+if TYPE_CHECKING:
+    from sam_ui.services import Services
+    from sam_ui.services.engine import Engine
+
+__all__ = ["JobContext", "Progress", "RemainingTime"]
+
+Progress = Callable[[int, int, str], None]
+"""Called with (done, total, message)."""
+
+REPORT_EVERY_S = 0.25
+ASK_EVERY_S = 0.2
+
+
+class RemainingTime:
+    """Seconds left, from how fast the progress went lately: stages differ in speed."""
+
+    def __init__(self, *, window_s: float = 20.0, clock: Callable[[], float] = time.monotonic):
+        self._clock = clock
+        self._window_s = window_s
+        self._points: deque[tuple[float, float]] = deque()
+
+    def update(self, progress: float) -> float | None:
+        """Note the progress in [0, 1]; None until two seconds of work have been seen."""
+        now = self._clock()
+        self._points.append((now, progress))
+        while len(self._points) > 2 and self._points[1][0] <= now - self._window_s:
+            self._points.popleft()
+        seconds = now - self._points[0][0]
+        gained = progress - self._points[0][1]
+        if seconds < 2.0 or gained <= 0:
+            return None
+        return (1.0 - progress) * seconds / gained
+
+
+class JobContext:
+    """One run of one job.
+
+    Attributes:
+        payload: what was submitted.
+        services: for reading and storing; the worker's own.
+        engine: the models.
+    """
+
+    def __init__(
+        self,
+        job: JobRecord,
+        *,
+        worker: str,
+        jobs: JobRepository,
+        services: Services,
+        engine: Engine,
+        stopping: threading.Event,
+    ) -> None:
+        self.job = job
+        self.payload: dict[str, Any] = job.payload
+        self.services = services
+        self.engine = engine
+        self._worker = worker
+        self._jobs = jobs
+        self._stopping = stopping
+        self._stop = False
+        self._asked_at = float("-inf")
+        self._reported_at = float("-inf")
+        self._remaining = RemainingTime()
+
+    @property
+    def session_id(self) -> str:
+        """The session that the job belongs to."""
+        if self.job.session_id is None:
+            raise ValueError(f"a job of the kind {self.job.kind!r} needs a session")
+        return self.job.session_id
+
+    def progress(self, done: float, total: float, message: str) -> None:
+        """Tell the person how far the job is; cheap to call often."""
+        now = time.monotonic()
+        if now - self._reported_at < REPORT_EVERY_S:
+            return
+        self._reported_at = now
+        share = min(1.0, max(0.0, done / total)) if total > 0 else 0.0
+        eta_s = self._remaining.update(share)
+        self._jobs.report(self.job.id, self._worker, progress=share, message=message, eta_s=eta_s)
+
+    def stage(self, start: float, end: float) -> Progress:
+        """A progress function for the part of the job between two shares in [0, 1]."""
+        self._reported_at = float("-inf")  # what a stage says first is always seen
+
+        def report(done: int, total: int, message: str) -> None:
+            share = min(1.0, done / total) if total > 0 else 0.0
+            self.progress(start + (end - start) * share, 1.0, message)
+
+        return report
+
+    def cancelled(self) -> bool:
+        """Whether to stop now; asks the database at most five times a second."""
+        if self._stop or self._stopping.is_set():
+            return True
+        now = time.monotonic()
+        if now - self._asked_at >= ASK_EVERY_S:
+            self._asked_at = now
+            self._stop = self._jobs.must_stop(self.job.id, self._worker)
+        return self._stop
+
+    def check(self) -> None:
+        """Raise `Cancelled` when the job is to stop."""
+        if self.cancelled():
+            raise Cancelled

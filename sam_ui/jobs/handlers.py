@@ -1,0 +1,110 @@
+"""What the worker does for each kind of job. A handler returns the ids of what it made."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from experts.spans import Span
+from sam_ui.jobs.context import JobContext, Progress
+
+__all__ = ["HANDLERS"]
+
+FORGET_AFTER_S = 7 * 24 * 3600.0
+MERGE_SHARE = 0.3
+"""How much of "merge_and_predict" the merge takes, for its progress."""
+
+
+def match(context: JobContext) -> dict[str, Any]:
+    """Similarity and probe of all experts; payload: samples, k, seed, use_gold."""
+    work = context.services.begin(context.session_id)
+    payload = context.payload
+    gold: list[tuple[Span, ...] | None] | None = None
+    if payload.get("use_gold"):
+        gold = [work.gold(sentence) for sentence in work.sentences]
+    result = context.engine.match(
+        work.texts,
+        work.types,
+        samples=payload["samples"],
+        k=payload["k"],
+        seed=payload["seed"],
+        gold=gold,
+        progress=context.progress,
+        cancelled=context.cancelled,
+    )
+    context.check()
+    run_id = context.services.match.store(work.session, result, work.sentences, work.types, payload)
+    return {"run_id": run_id}
+
+
+def merge(context: JobContext) -> dict[str, Any]:
+    """Run the payload's recipes; payload: recipes, weights, label."""
+    return {"merge_id": _merge(context, context.progress)}
+
+
+def predict(context: JobContext) -> dict[str, Any]:
+    """Predict over all sentences; payload: merge_id."""
+    merge_id = context.payload["merge_id"]
+    return {"merge_id": merge_id, "run_id": _predict(context, merge_id, context.progress)}
+
+
+def merge_and_predict(context: JobContext) -> dict[str, Any]:
+    """Both; when the second is cancelled the merge stays. Payload as `merge`."""
+    merge_id = _merge(context, context.stage(0.0, MERGE_SHARE))
+    run_id = _predict(context, merge_id, context.stage(MERGE_SHARE, 1.0))
+    return {"merge_id": merge_id, "run_id": run_id}
+
+
+def tidy(context: JobContext) -> dict[str, Any]:
+    """Forget jobs that ended a week ago."""
+    return {"forgotten": context.services.queue.jobs.forget(older_than_s=FORGET_AFTER_S)}
+
+
+HANDLERS: dict[str, Callable[[JobContext], dict[str, Any]]] = {
+    "match": match,
+    "merge": merge,
+    "predict": predict,
+    "merge_and_predict": merge_and_predict,
+    "tidy": tidy,
+}
+
+
+def _merge(context: JobContext, progress: Progress) -> str:
+    from experts.merging.recipe import Recipe
+
+    services, session_id = context.services, context.session_id
+    session = services.store.session(session_id)
+    recipes = [Recipe.model_validate(recipe) for recipe in context.payload["recipes"]]
+    merge_id = uuid.uuid4().hex
+    folder = services.store.merge_folder(session_id, merge_id)
+    try:
+        merged = context.engine.merge(
+            recipes,
+            [folder / recipe.criterion for recipe in recipes],
+            progress=progress,
+            cancelled=context.cancelled,
+        )
+        context.check()
+        services.merge.store(session, merge_id, merged, context.payload)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return merge_id
+
+
+def _predict(context: JobContext, merge_id: str, progress: Progress) -> str:
+    services = context.services
+    work = services.begin(context.session_id)
+    record = services.store.merge(context.session_id, merge_id)
+    assert record is not None  # a merge that is named exists, or has raised
+    found = context.engine.predict(
+        work.texts,
+        work.types,
+        services.store.adapter_paths(record),
+        progress=progress,
+        cancelled=context.cancelled,
+    )
+    context.check()
+    return services.predict.store(work.session, merge_id, work.sentences, found)

@@ -1,0 +1,140 @@
+"""Starts the worker as a child process of the app, again when it dies, and ends it at exit."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from db import DatabaseError
+from sam_ui.jobs.worker import ORPHAN_HINT, ORPHAN_WHAT
+
+if TYPE_CHECKING:
+    from sam_ui.services import Services
+
+__all__ = ["Supervisor"]
+
+log = logging.getLogger(__name__)
+
+WATCH_S = 0.25
+TERMINATE_S = 8.0
+MAX_STARTS = 5
+PER_S = 60.0
+
+
+class Supervisor:
+    """One worker process for one app.
+
+    Example:
+        >>> with Supervisor(services):  # doctest: +SKIP
+        ...     demo.launch()
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._process: subprocess.Popen[bytes] | None = None
+        self._name = ""
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._starts: deque[float] = deque(maxlen=MAX_STARTS)
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the worker, None when none runs."""
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else None
+
+    def start(self) -> None:
+        """Start the worker and watch over it; does nothing when already started."""
+        if self._thread is not None:
+            return
+        self._stopping.clear()
+        self._services.queue.submit(None, "tidy", {})
+        self._spawn()
+        self._thread = threading.Thread(target=self._watch, daemon=True, name="supervisor")
+        self._thread.start()
+        atexit.register(self.stop)
+
+    def stop(self) -> None:
+        """End the worker: politely, then by force. What it was doing is queued again."""
+        self._stopping.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+        self._thread = None
+        with self._lock:
+            process, self._process = self._process, None
+        if process is not None:
+            self._end(process)
+            self._release()
+        atexit.unregister(self.stop)
+
+    def __enter__(self) -> Supervisor:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _spawn(self) -> None:
+        self._name = f"worker-{uuid.uuid4().hex[:8]}"
+        root = str(Path(__file__).resolve().parents[2])
+        path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH", "")) if p)
+        environment = {**os.environ, **self._services.settings.as_env(), "PYTHONPATH": path}
+        command = [sys.executable, "-m", "sam_ui.jobs.worker"]
+        command += ["--name", self._name, "--parent", str(os.getpid())]
+        # Its own group: Ctrl+C in the terminal is for the app, which then ends the worker.
+        self._process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+        self._starts.append(time.monotonic())
+
+    def _watch(self) -> None:
+        while not self._stopping.wait(WATCH_S):
+            process = self._process
+            if process is None or process.poll() is None:
+                continue
+            log.warning("the worker ended with the code %s", process.returncode)
+            self._release()
+            if self._too_often():
+                log.error("the worker ended %d times within a minute", MAX_STARTS)
+                self._give_up_queue()
+                self._stopping.wait(PER_S)
+                self._starts.clear()
+            if not self._stopping.is_set():
+                self._spawn()
+
+    def _too_often(self) -> bool:
+        full = len(self._starts) == MAX_STARTS
+        return full and time.monotonic() - self._starts[0] < PER_S
+
+    def _release(self) -> None:
+        with contextlib.suppress(DatabaseError):  # else the next worker finds them by silence
+            self._services.queue.jobs.release_orphans(
+                what=ORPHAN_WHAT, hint=ORPHAN_HINT, worker=self._name
+            )
+
+    def _give_up_queue(self) -> None:
+        with contextlib.suppress(DatabaseError):
+            self._services.queue.jobs.fail_queued(
+                "The worker process cannot be started.",
+                "Look at the log for the cause, then press Try again.",
+            )
+
+    @staticmethod
+    def _end(process: subprocess.Popen[bytes]) -> None:
+        process.terminate()
+        try:
+            process.wait(TERMINATE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

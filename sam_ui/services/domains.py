@@ -1,0 +1,63 @@
+"""Where each expert's domain lies in the space of the embedder in use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from experts.card import ExpertCard
+    from experts.pool import Expert
+    from experts.similarity import Embedder
+
+    Vectors = npt.NDArray[np.float32]
+
+__all__ = ["Domain", "Domains"]
+
+
+@dataclass(frozen=True)
+class Domain:
+    """An expert's domain: `mean` of unit norm, shape (d,); `vectors` of its exemplars, (n, d)."""
+
+    card: ExpertCard
+    mean: Vectors
+    vectors: Vectors
+
+    def exemplar_vectors(self) -> Vectors:
+        """Named as in `experts.pool.Expert`."""
+        return self.vectors
+
+    def nearest(self, mean: Vectors) -> list[str]:
+        """The exemplar sentences nearest to a mean vector (d,)."""
+        from experts.similarity import nearest_exemplars
+
+        return list(nearest_exemplars(mean, cast("Expert", self)))
+
+
+class Domains:
+    """Reads domains from the cards, or, where a card's vectors are those of another embedder (they
+    do not compare), embeds its exemplar sentences anew, once.
+    """
+
+    def __init__(self) -> None:
+        self._anew: dict[tuple[str, str, str], Domain] = {}
+
+    def of(self, expert: Expert, embedder: Embedder) -> Domain:
+        """The domain of one expert in the space of `embedder`."""
+        import numpy as np
+
+        from experts.similarity import mean_vector
+
+        card = expert.card
+        if card.embedder == embedder.name and card.mean:
+            mean = np.asarray(card.mean, dtype=np.float32)
+            vectors = np.asarray(expert.exemplar_vectors(), dtype=np.float32)
+            return Domain(card, mean, vectors)
+        key = (embedder.name, expert.name, card.hash)
+        if key not in self._anew:
+            vectors = embedder.embed(list(card.exemplars))
+            self._anew[key] = Domain(card, mean_vector(vectors), vectors)
+        return self._anew[key]

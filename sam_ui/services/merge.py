@@ -1,0 +1,192 @@
+"""Merging: starting it, the history of merges."""
+
+from __future__ import annotations
+
+import builtins
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from db.records import MergeRecord, RunRecord, SessionRecord
+from experts.errors import SamError
+from sam_ui.services.recipes import make_recipes
+from sam_ui.services.store import Store
+from sam_ui.services.views import MergeInfo
+
+if TYPE_CHECKING:
+    from experts.merging.registry import MergeMethod
+    from sam_ui.services.engine import MergedAdapter
+
+__all__ = ["MergeService"]
+
+
+class MergeService:
+    """Merges of a session."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def methods(self) -> builtins.list[type[MergeMethod]]:
+        """All merge methods, with key, name, summary and parameters; imports torch at first."""
+        from experts.merging.registry import methods
+
+        return methods()
+
+    def start(
+        self,
+        session_id: str,
+        weights: Mapping[str, float],
+        *,
+        method: str = "linear",
+        parameters: Mapping[str, Any] | None = None,
+        rank: int | None = None,
+        dual: bool = False,
+        predict: bool = True,
+        label: str = "",
+    ) -> str:
+        """Queue a merge.
+
+        Args:
+            weights: expert name -> weight as the person set it; 0 leaves an expert out.
+            rank: of the merged adapter; None keeps everything.
+            dual: one merge for each criterion of the last match, predictions united. Without a
+                match, or where both have the same experts, the merge is single.
+            predict: also predict over all texts (kind "merge_and_predict", else "merge").
+            label: name in the history; empty: the experts' titles.
+
+        Returns:
+            The id of the job.
+
+        Raises:
+            SamError: no expert has a weight, an unknown expert or method, a parameter or rank that
+                does not fit, experts of different base models.
+        """
+        from experts.merging.registry import check_parameters, get_method
+
+        self._store.session(session_id)
+        if predict and not self._store.corpus.count(session_id):
+            raise SamError("There are no texts yet.", "Upload or paste some in step 1.")
+        if predict and not self._store.types.list(session_id):
+            raise SamError("There are no entity types yet.", "Name at least one in step 1.")
+        for name, weight in weights.items():
+            if not math.isfinite(weight):
+                raise SamError(f"The weight of {name} is not a number.", "Set it again.")
+        if rank is not None and rank < 1:
+            raise SamError(f"A merge cannot have the rank {rank}.", "Use 1 or more.")
+        checked = check_parameters(get_method(method), parameters or {})
+        experts = [self._store.pool.get(name) for name, weight in weights.items() if weight]
+        bases = sorted({expert.card.base_model for expert in experts})
+        if len(bases) > 1:
+            raise SamError(
+                f"The experts belong to different base models ({', '.join(bases)}).",
+                "Choose experts of one base model.",
+            )
+        run = self._store.runs.latest(session_id, "match") if dual else None
+        recipes = make_recipes(
+            weights,
+            method=method,
+            parameters=checked,
+            rank=rank,
+            base_model=bases[0] if bases else "",
+            hashes={expert.name: expert.card.hash or "" for expert in experts},
+            dual=(list(run.details["by_similarity"]), list(run.details["by_probe"]))
+            if run
+            else None,
+        )
+        payload = {
+            "recipes": [recipe.model_dump(mode="json") for recipe in recipes],
+            "weights": {name: weight for name, weight in weights.items() if weight},
+            "label": " ".join(label.split())[:100] or _label([e.card.title for e in experts]),
+        }
+        return self._store.queue.submit(
+            session_id, "merge_and_predict" if predict else "merge", payload
+        )
+
+    def store(
+        self,
+        session: SessionRecord,
+        merge_id: str,
+        merged: Sequence[MergedAdapter],
+        payload: Mapping[str, Any],
+    ) -> None:
+        """Keep a finished merge.
+
+        Args:
+            session: as it was before the merge began.
+        """
+        self._store.merges.add(
+            session.id,
+            merge_id=merge_id,
+            label=payload["label"],
+            recipes=[m.recipe.model_dump(mode="json") for m in merged],
+            paths=[m.path.relative_to(self._store.settings.data_dir).as_posix() for m in merged],
+            details={
+                "weights": payload["weights"],
+                "seconds": sum(m.seconds for m in merged),
+            },
+            retained_energy=min(m.retained_energy for m in merged),
+            corpus_revision=session.corpus_revision,
+            types_revision=session.types_revision,
+        )
+
+    def list(self, session_id: str) -> builtins.list[MergeInfo]:
+        """The history, newest first."""
+        session = self._store.session(session_id)
+        match = self._store.runs.latest(session_id, "match")
+        predicted = self._store.runs.merges_with(session_id, "predict")
+        return [
+            _merge_info(record, session, match, record.id in predicted)
+            for record in self._store.merges.list(session_id)
+        ]
+
+    def get(self, session_id: str, merge_id: str) -> MergeInfo:
+        """Raises `SamError` when the session has no such merge."""
+        for info in self.list(session_id):
+            if info.id == merge_id:
+                return info
+        raise SamError("This merge does not exist any more.", "Choose another merge.")
+
+    def delete(self, session_id: str, merge_id: str) -> None:
+        """Delete a merge with its predictions and files.
+
+        Raises:
+            SamError: the session has no such merge.
+        """
+        self.get(session_id, merge_id)
+        self._store.merges.delete(session_id, merge_id)
+        shutil.rmtree(self._store.merge_folder(session_id, merge_id), ignore_errors=True)
+
+
+def is_stale(record: MergeRecord, session: SessionRecord, match: RunRecord | None) -> bool:
+    """Whether texts, types or match have changed since the merge."""
+    revisions = (record.corpus_revision, record.types_revision)
+    changed = revisions != (session.corpus_revision, session.types_revision)
+    return changed or (match is not None and match.created_at > record.created_at)
+
+
+def _merge_info(
+    record: MergeRecord, session: SessionRecord, match: RunRecord | None, predicted: bool
+) -> MergeInfo:
+    first = record.recipes[0]
+    return MergeInfo(
+        id=record.id,
+        label=record.label,
+        created_at=record.created_at,
+        method=first["method"],
+        parameters=first["parameters"],
+        rank=first["rank"],
+        dual=len(record.recipes) > 1,
+        weights=record.details["weights"],
+        recipes=tuple(record.recipes),
+        retained_energy=record.retained_energy,
+        seconds=record.details["seconds"],
+        stale=is_stale(record, session, match),
+        predicted=predicted,
+    )
+
+
+def _label(titles: Sequence[str]) -> str:
+    if len(titles) <= 3:
+        return " + ".join(titles)
+    return f"{' + '.join(titles[:2])} + {len(titles) - 2} more"

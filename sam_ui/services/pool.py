@@ -1,0 +1,94 @@
+"""The experts of the pool, as the interface shows them."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Mapping
+from typing import Any
+
+from sam_ui.services.store import Store
+from sam_ui.services.views import ExpertInfo
+
+__all__ = ["ExpertService", "expert_info"]
+
+
+class ExpertService:
+    """The pool, read from the expert cards."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def list(self) -> list[ExpertInfo]:
+        """All experts of the pool, in its order."""
+        return [
+            expert_info(e.name, e.card.model_dump(mode="json"), bundled=e.bundled)
+            for e in self._store.pool.list()
+        ]
+
+    def get(self, name: str) -> ExpertInfo:
+        """Raises `SamError` for an unknown expert, naming the nearest."""
+        expert = self._store.pool.get(name)
+        return expert_info(expert.name, expert.card.model_dump(mode="json"), bundled=expert.bundled)
+
+    def ever(self) -> dict[str, ExpertInfo]:
+        """By name, all experts that were ever in the pool."""
+        known = {e.name: expert_info(e.name, e.card) for e in self._store.experts.all()}
+        known.update((info.name, info) for info in self.list())
+        return known
+
+    def types(self) -> builtins.list[tuple[ExpertInfo, builtins.list[tuple[str, str]]]]:
+        """Each expert with the (name, definition) of its types."""
+        result = []
+        for expert in self._store.pool.list():
+            card = expert.card.model_dump(mode="json")
+            info = expert_info(expert.name, card, bundled=expert.bundled)
+            result.append((info, [_type(t) for t in card.get("types") or []]))
+        return result
+
+
+def expert_info(name: str, card: Mapping[str, Any], *, bundled: bool = False) -> ExpertInfo:
+    """From an expert card as JSON; tolerant, since cached cards may be of an older version."""
+    return ExpertInfo(
+        name=name,
+        title=str(card.get("title") or name),
+        domain=str(card.get("domain") or ""),
+        description=str(card.get("description") or ""),
+        types=tuple(_type(t)[0] for t in card.get("types") or []),
+        licence=str(card.get("licence") or ""),
+        data=tuple(_data_line(d) for d in card.get("data") or []),
+        base_model=str(card.get("base_model") or ""),
+        rank=int(card.get("rank") or 0),
+        dev_f1=card.get("dev_f1"),
+        training=_training(card),
+        bundled=bundled,
+    )
+
+
+def _type(entry: Any) -> tuple[str, str]:
+    if isinstance(entry, str):
+        return entry, ""
+    return str(entry.get("name", "")), str(entry.get("definition") or "")
+
+
+def _data_line(entry: Any) -> str:
+    if isinstance(entry, str):
+        return entry
+    line = str(entry.get("name", ""))
+    if entry.get("licence"):
+        line += f" ({entry['licence']})"
+    if entry.get("sentences"):
+        line += f", {entry['sentences']:,} sentences"
+    return line
+
+
+def _training(card: Mapping[str, Any]) -> str:
+    data = [d for d in card.get("data") or [] if isinstance(d, dict)]
+    count = card.get("sentences") or sum(d.get("sentences") or 0 for d in data)
+    text = f"LoRA+ of rank {card.get('rank')}"
+    if count:
+        text += f" on {count:,} sentences"
+    if card.get("training_seconds"):
+        text += f", {max(1, round(card['training_seconds'] / 60))} minutes of training"
+    if card.get("dev_f1") is not None:
+        text += f"; F1 {card['dev_f1']:.2f} on texts of its own domain"
+    return f"{text}."

@@ -1,0 +1,142 @@
+"""What all services share: settings, repositories, queue, pool."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from db import Database, migrate
+from db.records import ExpertRecord, MergeRecord, SentenceRecord, SessionRecord
+from db.repositories import (
+    CorpusRepository,
+    ExpertRepository,
+    MergeRepository,
+    PredictionRepository,
+    RunRepository,
+    SessionRepository,
+    TypeRepository,
+)
+from experts.embedded import EMBEDDED_BASE
+from experts.errors import SamError
+from experts.spans import Span
+from sam_ui.jobs.queue import JobQueue
+from sam_ui.services.views import SentenceRow
+
+if TYPE_CHECKING:
+    from experts.pool import Pool
+    from sam_ui.settings import Settings
+
+__all__ = ["Store", "open_pool", "pack_spans", "sentence_row", "unpack_spans"]
+
+
+def pack_spans(spans: Sequence[Span]) -> list[list[Any]]:
+    """[[start, end, label, score], …], ready for JSON."""
+    return [[s.start, s.end, s.label, s.score] for s in spans]
+
+
+def unpack_spans(packed: Sequence[Sequence[Any]]) -> tuple[Span, ...]:
+    """The inverse; the score may be missing."""
+    return tuple(Span(p[0], p[1], p[2], p[3] if len(p) > 3 else None) for p in packed)
+
+
+def sentence_row(record: SentenceRecord) -> SentenceRow:
+    """From the database to the interface."""
+    return SentenceRow(
+        id=record.id,
+        position=record.position,
+        text=record.text,
+        document=record.document,
+        gold=None if record.gold is None else unpack_spans(record.gold),
+    )
+
+
+def open_pool(settings: Settings) -> Pool:
+    """The bundled and the added experts of the base model that is set."""
+    from experts.pool import Pool
+
+    name = settings.base_model or EMBEDDED_BASE
+    return Pool(
+        settings.bundled_dir,
+        settings.user_experts_dir,
+        # A folder does not say which hub id its model has; merging checks the shapes anyway.
+        base_model=None if Path(name).is_dir() else name,
+    )
+
+
+class Store:
+    """Opens the database, migrating it first."""
+
+    def __init__(self, settings: Settings, *, pool: Pool | None = None) -> None:
+        migrate(settings.db_url)
+        self.settings = settings
+        self.database = Database(settings.db_url)
+        self.sessions = SessionRepository(self.database)
+        self.corpus = CorpusRepository(self.database)
+        self.types = TypeRepository(self.database)
+        self.experts = ExpertRepository(self.database)
+        self.runs = RunRepository(self.database)
+        self.merges = MergeRepository(self.database)
+        self.predictions = PredictionRepository(self.database)
+        self.queue = JobQueue(self.database)
+        self._pool = pool
+
+    @cached_property
+    def pool(self) -> Pool:
+        if self._pool is not None:
+            return self._pool
+        return open_pool(self.settings)
+
+    def session(self, session_id: str) -> SessionRecord:
+        """Raises `SamError` when the session is gone."""
+        record = self.sessions.get(session_id)
+        if record is None:
+            raise SamError("This session does not exist any more.", "Start a new session.")
+        return record
+
+    def merge(self, session_id: str, merge_id: str | None) -> MergeRecord | None:
+        """A merge of the session; None asks for the newest, and is answered where there is none.
+
+        Raises:
+            SamError: the session has no merge of that id.
+        """
+        if merge_id is None:
+            return next(iter(self.merges.list(session_id)), None)
+        record = self.merges.get(session_id, merge_id)
+        if record is None:
+            raise SamError("This merge does not exist any more.", "Choose another merge.")
+        return record
+
+    def remember_pool(self) -> None:
+        """Bring the cache of the pool up to date, so that results can name experts for ever."""
+        self.experts.remember(
+            [
+                ExpertRecord(
+                    name=expert.name,
+                    hash=expert.card.hash or "",
+                    title=expert.card.title or expert.name,
+                    card=_without_vectors(expert.card.model_dump(mode="json")),
+                )
+                for expert in self.pool.list()
+            ]
+        )
+
+    def merge_folder(self, session_id: str, merge_id: str) -> Path:
+        return self.settings.session_dir(session_id) / "merges" / merge_id
+
+    def adapter_paths(self, merge: MergeRecord) -> list[Path]:
+        """Folders of a merge's adapters.
+
+        Raises:
+            SamError: one has been deleted from the disk.
+        """
+        paths = [self.settings.data_dir / part for part in merge.paths]
+        for path in paths:
+            if not (path / "adapter_config.json").is_file():
+                raise SamError("The files of this merge are gone.", "Merge again.")
+        return paths
+
+
+def _without_vectors(card: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in card.items() if key not in ("mean", "exemplars")}

@@ -1,0 +1,88 @@
+"""The session's entity types."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sequence
+
+from db.records import TypeRecord
+from experts.corpus import EntityType, check_types, parse_types
+from sam_ui.services.palette import next_color
+from sam_ui.services.pool import ExpertService
+from sam_ui.services.store import Store
+from sam_ui.services.views import TypeInfo, TypeSuggestion
+
+__all__ = ["TypeService"]
+
+
+class TypeService:
+    """Entity types of a session, with their colours."""
+
+    def __init__(self, store: Store, experts: ExpertService) -> None:
+        self._store = store
+        self._experts = experts
+
+    def list(self, session_id: str) -> list[TypeInfo]:
+        """In the person's order."""
+        return [
+            TypeInfo(name=t.name, definition=t.definition, color=t.color)
+            for t in self._store.types.list(session_id)
+        ]
+
+    def set(self, session_id: str, types: Sequence[EntityType]) -> builtins.list[TypeInfo]:
+        """Make these the types of the session; a type that stays keeps its colour.
+
+        Raises:
+            SamError: a name is empty, too long, or has a line break; or there are too many.
+        """
+        self._store.session(session_id)
+        names = check_types([t.name for t in types]) if types else []
+        definitions: dict[str, str] = {}
+        for kind in types:
+            definitions.setdefault(kind.name.strip().casefold(), kind.definition)
+        colors = {t.name.casefold(): t.color for t in self._store.types.list(session_id)}
+        kept = {colors[n.casefold()] for n in names if n.casefold() in colors}
+        records: builtins.list[TypeRecord] = []
+        for name in names:
+            color = colors.get(name.casefold()) or next_color(kept)
+            kept.add(color)
+            definition = " ".join(definitions.get(name.casefold(), "").split())
+            records.append(TypeRecord(name=name, definition=definition, color=color))
+        self._store.types.replace(session_id, records)
+        return self.list(session_id)
+
+    def set_text(self, session_id: str, text: str) -> builtins.list[TypeInfo]:
+        """From "a, b" or lines of "name" or "name: definition"; no text removes all types."""
+        return self.set(session_id, parse_types(text) if text.strip() else [])
+
+    def add(self, session_id: str, name: str, definition: str = "") -> builtins.list[TypeInfo]:
+        """Add one type at the end; one that is there already stays as it is."""
+        known = [EntityType(t.name, t.definition) for t in self.list(session_id)]
+        return self.set(session_id, [*known, EntityType(name, definition)])
+
+    def remove(self, session_id: str, name: str) -> builtins.list[TypeInfo]:
+        """Remove one type; nothing happens when it is not there."""
+        kept = [EntityType(t.name, t.definition) for t in self.list(session_id) if t.name != name]
+        return self.set(session_id, kept)
+
+    def suggestions(self, session_id: str, limit: int = 12) -> builtins.list[TypeSuggestion]:
+        """Types of the pool's experts that the session lacks.
+
+        Those of experts that the last match found similar come first, then those that several
+        experts know.
+        """
+        mine = {t.name.casefold() for t in self.list(session_id)}
+        run = self._store.runs.latest(session_id, "match")
+        scores = self._store.runs.scores(session_id, run.id) if run else []
+        similarity = {s.expert: s.value or 0.0 for s in scores if s.kind == "similarity"}
+        found: dict[str, tuple[float, str, str, builtins.list[str]]] = {}
+        for info, definitions in self._experts.types():
+            for name, definition in definitions:
+                key = name.casefold()
+                if key in mine:
+                    continue
+                value, shown, text, experts = found.get(key, (0.0, name, definition, []))
+                value += similarity.get(info.name, 1.0 if not similarity else 0.0)
+                found[key] = (value, shown, text or definition, [*experts, info.name])
+        ranked = sorted(found.values(), key=lambda f: (-f[0], f[1]))
+        return [TypeSuggestion(f[1], f[2], tuple(f[3])) for f in ranked[: max(0, limit)]]

@@ -1,0 +1,200 @@
+"""Stand-ins for the models: a pool of tiny adapters, an engine that needs no base model."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experts.card import CardData, CardType, ExpertCard
+from experts.errors import Cancelled
+from experts.pool import Pool
+from experts.similarity import mean_vector
+from experts.spans import Span
+from sam_ui.services.engine import Engine, ExpertMatch, MatchResult
+from sam_ui.settings import Settings
+
+BASE = "google/gemma-3-270m"
+DOMAINS = {"astro": "Astronomy", "law": "Court decisions", "lake": "Lakes"}
+
+
+EMBEDDER = "fake-embedder"
+
+
+def make_pool(folder: Path) -> Pool:
+    """Three experts of one linear layer each, in a real pool."""
+    import torch
+    from safetensors.numpy import save_file
+
+    from experts.merging.adapters import (
+        Adapter,
+        LoraFactors,
+        content_hash,
+        load_adapter,
+        save_adapter,
+    )
+
+    for number, (name, title) in enumerate(DOMAINS.items()):
+        generator = torch.Generator().manual_seed(number)
+        factors = LoraFactors(
+            a=torch.randn(2, 6, generator=generator),
+            b=torch.randn(4, 2, generator=generator),
+            scaling=1.0,
+        )
+        adapter = Adapter(name=name, base_model=BASE, modules={"model.q_proj": factors})
+        save_adapter(adapter, folder / name, dtype=torch.float32, base_model=BASE)
+        words = ["a lamp", "an old bed", "cheap milk", "fog", "glad hope", "jam", "kind", "pool"]
+        exemplars = [f"{title} and {word}." for word in words]
+        vectors = FakeEmbedder().embed(exemplars)
+        save_file({"vectors": vectors}, folder / name / "exemplars.safetensors")
+        card = ExpertCard(
+            name=name,
+            title=title,
+            domain=title.lower(),
+            types=[CardType(name="person"), CardType(name=title, definition=f"A {name}")],
+            base_model=BASE,
+            rank=2,
+            data=[
+                CardData(name=f"{title} corpus", licence="CC-BY-4.0", source="here", sentences=2000)
+            ],
+            licence="CC-BY-4.0",
+            dev_f1=0.5,
+            hash=content_hash(load_adapter(folder / name, name=name)),
+            embedder=EMBEDDER,
+            mean=mean_vector(vectors).tolist(),
+            exemplars=exemplars,
+        )
+        card.save(folder / name / "card.json")
+    return Pool(folder, folder / "own", base_model=BASE)
+
+
+class FakeEmbedder:
+    """Vectors from the counts of letters: alike texts are near each other."""
+
+    name = EMBEDDER
+
+    def embed(self, texts: Sequence[str], *, progress: Any = None, cancelled: Any = None) -> Any:
+        counts = [[text.lower().count(c) + 0.01 for c in "abcdefghijklmnop"] for text in texts]
+        vectors = np.asarray(counts, dtype=np.float32).reshape(len(texts), 16)
+        if progress:
+            progress(len(texts), len(texts))
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+class FakeExtractor:
+    """Finds capitalised words; remembers which adapters it was asked to use."""
+
+    def __init__(self) -> None:
+        self.adapters: list[Path | None] = []
+
+    def extract(
+        self,
+        texts: Sequence[str],
+        types: Sequence[str],
+        *,
+        adapter: Path | None = None,
+        progress: Any = None,
+        cancelled: Any = None,
+    ) -> list[list[Span]]:
+        self.adapters.append(adapter)
+        found = []
+        for number, text in enumerate(texts):
+            if cancelled is not None and cancelled():
+                raise Cancelled
+            found.append(find(text, types))
+            if progress:
+                progress(number + 1, len(texts))
+        return found
+
+
+class FakeEngine(Engine):
+    """Merges for real; "finds" every word that begins with a capital, of the first type.
+
+    `gate`: when given, match and predict wait in front of it, noticing when they are cancelled.
+    """
+
+    def __init__(self, settings: Settings, pool: Any) -> None:
+        super().__init__(settings, pool=pool)
+        self.gate: threading.Event | None = None
+        self.entered = threading.Event()
+        self.error: Exception | None = None
+
+    def _wait(self, cancelled: Any) -> None:
+        self.entered.set()
+        if self.error is not None:
+            raise self.error
+        while self.gate is not None and not self.gate.wait(0.01):
+            if cancelled is not None and cancelled():
+                raise Cancelled
+
+    def match(
+        self,
+        texts: Sequence[str],
+        types: Sequence[str],
+        *,
+        samples: int = 10,
+        k: int = 3,
+        seed: int = 0,
+        gold: Any = None,
+        progress: Any = None,
+        cancelled: Any = None,
+    ) -> MatchResult:
+        self._wait(cancelled)
+        if progress:
+            progress(1, 2, "Probing expert 1 of 3")
+        probe = list(range(min(samples, len(texts))))
+        names = list(DOMAINS)
+        found = [find(texts[i], types) for i in probe]
+        experts = [
+            ExpertMatch(
+                name=name,
+                similarity=0.9 - 0.3 * number,
+                f1=0.25 * (number + 1),
+                low=0.1,
+                high=0.9,
+                support=24,
+                enough=True,
+                per_type={types[0]: 0.5},
+                nearest=["A sentence of the expert."],
+            )
+            for number, name in enumerate(names)
+        ]
+        return MatchResult(
+            experts=experts,
+            probe=probe,
+            answers=dict.fromkeys(names, found),
+            single={names[0]: 0.5, names[2]: 0.5},
+            by_similarity={names[0]: 1.0},
+            by_probe={names[2]: 1.0},
+            map_points=[(0.12345678, 1.0) for _ in texts],
+            map_texts=list(range(len(texts))),
+            map_experts={name: [(0.0, 0.5)] for name in names},
+        )
+
+    def predict(
+        self,
+        texts: Sequence[str],
+        types: Sequence[str],
+        adapters: Sequence[Path | None],
+        *,
+        progress: Any = None,
+        cancelled: Any = None,
+    ) -> list[list[Span]]:
+        for adapter in adapters:
+            assert adapter is None or (adapter / "adapter_config.json").is_file()
+        self._wait(cancelled)
+        return [find(text, types) for text in texts]
+
+
+def find(text: str, types: Sequence[str]) -> list[Span]:
+    """Capitalised words, the longer the likelier."""
+    spans, start = [], 0
+    for word in text.split(" "):
+        if word[:1].isupper():
+            end = start + len(word.rstrip(".,"))
+            spans.append(Span(start, end, types[0], min(0.99, 0.1 * (end - start))))
+        start += len(word) + 1
+    return spans
