@@ -1,0 +1,96 @@
+"""How the command line speaks: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+__all__ = ["fail_politely", "print_json", "print_table", "progress_line"]
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    json.dump(value, sys.stdout, ensure_ascii=False, indent=2)
+    sys.stdout.write("\n")
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A plain table on standard output; numbers to the right."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [max(len(row[i]) for row in [list(header), *cells]) for i in range(len(header))]
+    right = [all(_is_number(row[i]) for row in rows) and bool(rows) for i in range(len(header))]
+    for row in [list(header), *cells]:
+        parts = [
+            value.rjust(width) if numeric else value.ljust(width)
+            for value, width, numeric in zip(row, widths, right, strict=True)
+        ]
+        print("  ".join(parts).rstrip())
+
+
+def _is_number(value: object) -> bool:
+    return value is None or isinstance(value, int | float)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+@contextmanager
+def progress_line() -> Iterator[Callable[[int, int, str], None]]:
+    """A line on standard error that says how far the work is; silent when that is no terminal."""
+    shown = sys.stderr.isatty()
+    last = ""
+
+    def tell(done: int, total: int, message: str) -> None:
+        nonlocal last
+        line = f"{message} ({100 * done // max(total, 1)} %)"
+        if shown and line != last:
+            sys.stderr.write(f"\r\x1b[K{line}")
+            sys.stderr.flush()
+            last = line
+
+    try:
+        yield tell
+    finally:
+        if shown and last:
+            sys.stderr.write("\r\x1b[K")
+
+
+def fail_politely(run: Callable[[], Any]) -> int:
+    """Run a command; a person's mistake becomes one message and the exit code 2, never a traceback.
+
+    Returns:
+        0; 2 for an error that the person can mend; 1 for one of the system (disk, permissions);
+        130 if interrupted.
+    """
+    from pydantic import ValidationError
+
+    from experts.errors import Cancelled, SamError
+
+    try:
+        run()
+        return 0
+    except SamError as error:
+        return _say(f"{error.what}\n{error.hint}".strip(), 2)
+    except ValidationError as error:  # of the settings: everything else is a SamError by now
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        return _say(f"The setting SAM_{name} is wrong: {first['msg']}.\nSee the README's table.", 2)
+    except (KeyboardInterrupt, Cancelled):
+        return _say("Stopped.", 130)
+    except BrokenPipeError:
+        return 0
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        return _say(f"The system refused{where}: {error.strerror or error}.", 1)
+
+
+def _say(message: str, code: int) -> int:
+    sys.stdout.flush()
+    print(message, file=sys.stderr)
+    return code
