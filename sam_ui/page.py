@@ -1,0 +1,328 @@
+"""What the steps share: the page, its listeners, and interactive HTML.
+
+Every listener runs the same way: find the session, let the handler act, then paint the step that
+the visit ends on. The database is the only truth; the browser holds the session's token and its
+filters.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from experts.errors import SamError
+from sam_ui.markup import esc, tag
+
+if TYPE_CHECKING:
+    from sam_ui.services import Services
+    from sam_ui.services.views import JobView, SessionInfo
+
+__all__ = [
+    "Page",
+    "Primary",
+    "Step",
+    "Updates",
+    "Visit",
+    "action_html",
+    "notice_html",
+    "step_column",
+]
+
+log = logging.getLogger(__name__)
+
+Updates = dict[Any, Any]
+# One delegated listener serves every button, switch, slider and text field inside the component.
+# `value` is the server's HTML with all texts escaped; the script only reads data attributes.
+ACTION_JS = """
+const send = (node, value) => {
+  const data = {...node.dataset};
+  if (value !== undefined) data.value = value;
+  trigger('act', data);
+};
+element.addEventListener('click', (event) => {
+  const copy = event.target.closest('[data-copy]');
+  if (copy) { window.samCopy(copy); return; }
+  const sheet = event.target.closest('[data-dialog]');
+  if (sheet) { document.getElementById(sheet.dataset.dialog).showModal(); return; }
+  const node = event.target.closest('button[data-act], a[data-act]');
+  if (!node || node.disabled) return;
+  event.preventDefault();
+  if (node.dataset.confirm && !window.confirm(node.dataset.confirm)) return;
+  send(node);
+});
+element.addEventListener('change', (event) => {
+  const node = event.target;
+  if (!node.dataset || !node.dataset.act || node.tagName === 'BUTTON') return;
+  send(node, node.type === 'checkbox' ? node.checked : node.value);
+});
+element.addEventListener('input', (event) => {
+  const node = event.target;
+  if (!node.dataset || !node.dataset.pair) return;
+  for (const other of element.querySelectorAll('[data-pair]')) {
+    if (other !== node && other.dataset.pair === node.dataset.pair) other.value = node.value;
+  }
+});
+element.addEventListener('keydown', (event) => {
+  if (event.key === 'Enter' && event.target.tagName === 'INPUT') event.target.blur();
+});
+const opened = new Set();
+const key = (node) => node.dataset.key || node.querySelector('summary')?.textContent;
+element.addEventListener('toggle', (event) => {
+  if (event.target.tagName !== 'DETAILS') return;
+  if (event.target.open) opened.add(key(event.target)); else opened.delete(key(event.target));
+}, true);
+const settle = () => {
+  for (const node of element.querySelectorAll('details')) {
+    if (opened.has(key(node))) node.open = true;
+  }
+  for (const node of element.querySelectorAll('input')) {
+    if (node.type === 'checkbox' || node.type === 'radio') {
+      node.checked = node.hasAttribute('checked');
+    } else if (node !== document.activeElement) {
+      node.value = node.getAttribute('value') ?? '';
+    }
+  }
+  for (const node of element.querySelectorAll('option')) {
+    node.selected = node.hasAttribute('selected');
+  }
+};
+watch('value', settle);
+"""
+
+
+def action_html(elem_id: str, value: str = "", *, extra_js: str = "", **options: Any) -> gr.HTML:
+    """HTML whose ``data-act`` elements call back: listen with ``component.act(...)``.
+
+    A click on ``<button data-act="remove" data-name="x">`` arrives as the event data
+    ``{"act": "remove", "name": "x"}``; inputs send theirs when changed, with ``value``.
+    """
+    return gr.HTML(
+        value,
+        elem_id=elem_id,
+        js_on_load=ACTION_JS + extra_js,
+        apply_default_css=False,
+        **options,
+    )
+
+
+def step_column(elem_id: str) -> gr.Column:
+    """The column of a screen, hidden until its turn."""
+    return gr.Column(elem_id=elem_id, elem_classes="sam-step", visible=False)
+
+
+@dataclass
+class Primary:
+    """The one primary button: the same place on every screen."""
+
+    label: str
+    hint: str = ""
+    enabled: bool = True
+    download: str | None = None
+    """A file to hand over instead of calling `Step.press`."""
+
+
+@dataclass
+class Visit:
+    """One request: who asks, where they are, what they did.
+
+    Attributes:
+        session: None on the start page.
+        step: the step to paint when the handler is through; handlers change it to navigate.
+        act: data of the event of an `action_html`.
+        only: paint just these parts of the step (its painter knows the names), all when empty.
+        boxes: values of the fields that the primary button reads, by component.
+        filters: what the person filters by in this browser.
+        extra: updates that hold even when the handler then raises (a box that is used up).
+        lost: the link names a session that does not exist (any more).
+        notice: HTML to show above the primary button.
+    """
+
+    services: Services
+    session: SessionInfo | None
+    step: str
+    act: dict[str, Any] = field(default_factory=dict)
+    only: tuple[str, ...] = ()
+    boxes: dict[Any, Any] = field(default_factory=dict)
+    filters: dict[str, Any] = field(default_factory=dict)
+    extra: Updates = field(default_factory=dict)
+    lost: bool = False
+    notice: str = ""
+
+    @property
+    def id(self) -> str:
+        """Id of the session.
+
+        Raises:
+            SamError: there is none, because the link is wrong or it was deleted.
+        """
+        if self.session is None:
+            raise SamError("This page has no session.", "Open one from the start page.")
+        return self.session.id
+
+    def leave(self) -> None:
+        """Forget the filters; controls that still show them are emptied when next painted."""
+        waiting = {*self.filters.get("reset", []), *self.filters, "boxes"}
+        self.filters = {"reset": sorted(waiting - {"reset"})}
+
+    def resets(self, *names: str) -> bool:
+        """Whether the controls of these filters still show another session's (asked once).
+
+        They are not painted otherwise: somebody may be typing in them.
+        """
+        waiting = self.filters.get("reset", [])
+        self.filters["reset"] = [name for name in waiting if name not in names]
+        return any(name in waiting for name in names)
+
+    def wants(self, part: str) -> bool:
+        return not self.only or part in self.only
+
+    def job(self, *kinds: str) -> JobView | None:
+        """The active job of the session, if it is one of `kinds` (any when none are named)."""
+        active = self.services.jobs.active(self.id) if self.session else None
+        return active if active and (not kinds or active.kind in kinds) else None
+
+
+@dataclass
+class Step:
+    """One screen: its column, how to paint it, and its primary button."""
+
+    name: str
+    column: gr.Column
+    paint: Callable[[Visit], Updates]
+    primary: Callable[[Visit], Primary | None]
+    press: Callable[[Visit], Updates | None]
+
+
+@dataclass
+class _Listener:
+    listen: Callable[..., Any]
+    handler: Callable[..., Updates | None]
+    inputs: Sequence[Any]
+    event: bool
+    mode: str | None
+
+
+class Page:
+    """Collects components and listeners while the steps are built, then wires them all.
+
+    Args:
+        services: what the handlers call.
+        paint: paints the frame (rail, header, foot) and the visit's step.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.token = gr.State("")
+        self.step = gr.State("start")
+        self.filters = gr.State({})
+        self.outputs: list[Any] = [self.token, self.step, self.filters]
+        self.steps: dict[str, Step] = {}
+        self.boxes: list[Any] = []
+        self.notice: Any = None
+        self.paint: Callable[[Visit], Updates] = lambda visit: {}
+        self._listeners: list[_Listener] = []
+
+    def add(self, component: Any) -> Any:
+        """Register a component that painters may update."""
+        self.outputs.append(component)
+        return component
+
+    def on(
+        self,
+        listen: Callable[..., Any],
+        handler: Callable[..., Updates | None],
+        inputs: Sequence[Any] = (),
+        *,
+        event: bool = False,
+        mode: str | None = None,
+    ) -> None:
+        """Call ``handler(visit, *inputs)`` on an event; it may return updates beyond painting."""
+        self._listeners.append(_Listener(listen, handler, inputs, event, mode))
+
+    def wire(self) -> None:
+        """Attach all listeners; afterwards the page is complete."""
+        for listener in self._listeners:
+            listener.listen(
+                self._runner(listener.handler, with_event=listener.event),
+                inputs=[self.token, self.step, self.filters, *listener.inputs],
+                outputs=self.outputs,
+                show_progress="hidden",
+                api_visibility="private",
+                trigger_mode=listener.mode,
+            )
+
+    def _runner(self, handler: Callable[..., Any], *, with_event: bool) -> Callable[..., Updates]:
+        # Gradio decides by the annotations what to pass, hence two signatures.
+        if with_event:
+
+            def run_event(
+                request: gr.Request, event: gr.EventData, token: str, step: str, filters: Any,
+                *values: Any,
+            ) -> Updates:  # fmt: skip
+                data = event._data if isinstance(event._data, dict) else {}
+                return self._run(handler, request, token, step, filters, data, values)
+
+            return run_event
+
+        def run(request: gr.Request, token: str, step: str, filters: Any, *values: Any) -> Updates:
+            return self._run(handler, request, token, step, filters, {}, values)
+
+        return run
+
+    def _run(
+        self,
+        handler: Callable[..., Any],
+        request: gr.Request,
+        token: str,
+        step: str,
+        filters: dict[str, Any] | None,
+        data: dict[str, Any],
+        values: Sequence[Any],
+    ) -> Updates:
+        # After a restart of the app gr.State is empty while the page is still open: the URL knows.
+        query = dict(request.query_params or {}) if request else {}
+        if not token and query.get("s"):
+            token, step = query["s"], query.get("step", step)
+        session = self.services.sessions.by_token(token) if token else None
+        visit = Visit(self.services, session, step, act=data, filters=dict(filters or {}))
+        visit.lost = bool(token) and session is None
+        try:
+            visit.extra |= handler(visit, *values) or {}
+        except SamError as problem:
+            visit.notice = notice_html(problem.what, problem.hint)
+            visit.only = ()
+        except Exception:
+            log.exception("A listener failed")
+            visit.notice = BROKEN
+            visit.only = ()
+        return {**self._painted(visit), **visit.extra}
+
+    def _painted(self, visit: Visit) -> Updates:
+        try:
+            return self.paint(visit)
+        except SamError as problem:
+            log.info("Painting was refused: %s", problem)
+            visit.session, visit.step, visit.only = None, "start", ()
+            visit.notice = notice_html(problem.what, problem.hint)
+            return self.paint(visit)
+        except Exception:
+            log.exception("A screen could not be painted")
+            return {self.notice: BROKEN} if self.notice is not None else {}
+
+
+def notice_html(what: str, hint: str = "", *, kind: str = "problem") -> str:
+    """A message that stays until dismissed or until the next action succeeds."""
+    close = tag("button", "×", data_act="dismiss", aria_label="Dismiss", class_="sam-x")
+    role = "alert" if kind == "problem" else "status"
+    text = f"<strong>{esc(what)}</strong> {esc(hint)}".strip()
+    return f'<div class="sam-notice {kind}" role="{role}"><p>{text}</p>{close}</div>'
+
+
+BROKEN = notice_html(
+    "Something went wrong inside SaM.",
+    "Your work is saved. Try again; if it happens again, reload the page.",
+)
