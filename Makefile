@@ -64,7 +64,7 @@ experts: venv ## train the bundled experts again: make experts DATA=<folder with
 	@test -n '$(DATA)' || { echo "Say where the training corpora are: make experts DATA=<folder>" >&2; exit 1; }
 	@test -n '$(RECIPES)' || { echo "There is no recipe in assets/recipes/." >&2; exit 1; }
 	@for recipe in $(RECIPES); do \
-	  echo "== $$recipe"; $(BIN)/sam-ui experts train "$$recipe" --data '$(DATA)' --resume || exit 1; done
+	  echo "== $$recipe"; $(BIN)/sam-ui experts train "$$recipe" --data '$(DATA)' --out assets/experts --resume || exit 1; done
 
 clean: ## remove caches and build products, keep .venv
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .gradio

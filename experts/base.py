@@ -16,13 +16,13 @@ from typing import Any
 import torch
 import transformers
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from experts.embedded import EMBEDDED_BASE, prepare_base
 from experts.errors import SamError
 
-__all__ = ["BaseModel", "choose_device", "choose_dtype", "load_base"]
+__all__ = ["BaseModel", "choose_device", "choose_dtype", "linear_shapes", "load_base"]
 
 log = logging.getLogger(__name__)
 
@@ -150,6 +150,35 @@ def _cpu_multiplies_bfloat16() -> bool:
     return bool(check and check())
 
 
+def linear_shapes(base_model: str = "", *, data_dir: Path) -> dict[str, tuple[int, int]]:
+    """The linear layers of a base model, path → (out, in), from its configuration alone.
+
+    Raises:
+        SamError: if the configuration cannot be read.
+    """
+    path = base_model or str(prepare_base(data_dir))
+    try:
+        config = AutoConfig.from_pretrained(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise _cannot_load(path, error) from None
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    shapes: dict[str, tuple[int, int]] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear) or _transposed(module):
+            rows, columns = _weight(module).shape
+            shapes[name] = (columns, rows) if _transposed(module) else (rows, columns)
+    return shapes
+
+
+def _cannot_load(path: str, error: Exception) -> SamError:
+    return SamError(
+        f"The base model {path!r} cannot be loaded: {str(error).splitlines()[0]}",
+        "Check SAM_BASE_MODEL: a hub id such as google/gemma-3-270m, or a folder with "
+        "config.json, safetensors and a tokenizer.",
+    )
+
+
 def load_base(
     base_model: str = "",
     *,
@@ -176,11 +205,7 @@ def load_base(
         tokenizer = AutoTokenizer.from_pretrained(path)
         model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=chosen_dtype)
     except (OSError, ValueError, KeyError) as error:
-        raise SamError(
-            f"The base model {path!r} cannot be loaded: {str(error).splitlines()[0]}",
-            "Check SAM_BASE_MODEL: a hub id such as google/gemma-3-270m, or a folder with "
-            "config.json, safetensors and a tokenizer.",
-        ) from None
+        raise _cannot_load(path, error) from None
     model.requires_grad_(False)
     model.to(chosen_device).eval()
     log.info("base model %s on %s in %s", path, chosen_device, chosen_dtype)

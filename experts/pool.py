@@ -11,7 +11,7 @@ import shutil
 import stat
 import tempfile
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,10 +56,20 @@ class Pool:
         bundled: folder of the experts that come with SaM; may be missing.
         own: folder of added experts; made when the first is added.
         base_model: hub id that an expert must name as its base; ``None`` for any.
+        shapes: gives the base model's linear layers, path → (out, in), which an added expert must
+            fit; ``None`` to leave that to the first use.
     """
 
-    def __init__(self, bundled: Path | None, own: Path, *, base_model: str | None = None) -> None:
+    def __init__(
+        self,
+        bundled: Path | None,
+        own: Path,
+        *,
+        base_model: str | None = None,
+        shapes: Callable[[], Mapping[str, tuple[int, int]]] | None = None,
+    ) -> None:
         self._bundled, self._own, self._base_model = bundled, own, base_model
+        self._shapes = shapes
 
     def list(self) -> list[Expert]:
         """All experts, sorted by name; a person's own takes the place of a bundled one."""
@@ -128,7 +138,12 @@ class Pool:
                 f"model is {self._base_model}.",
                 "Start SaM with SAM_BASE_MODEL set to the expert's base model to use it.",
             )
-        adapter = load_adapter(folder, name=card.name, expected_base=card.base_model)
+        adapter = load_adapter(
+            folder,
+            name=card.name,
+            expected_base=card.base_model,
+            expected_shapes=self._shapes() if self._shapes else None,
+        )
         if card.hash and card.hash != content_hash(adapter):
             raise SamError(
                 f"The adapter of {card.name!r} is not the one that its card describes.",

@@ -49,12 +49,18 @@ def train_expert(
     Args:
         data: folder of corpora, each a folder with ``train.jsonl`` and ``dev.jsonl``.
         out: folder of experts; the new one appears there when it is complete.
-        resume: continue from the checkpoint kept in ``<out>/.training-<name>/``.
+        resume: continue from the checkpoint kept in ``<out>/.training-<name>/``; an expert that this
+            very recipe has already made is left as it is.
 
     Raises:
         SamError: for a bad recipe or corpus, before any training.
         Cancelled: if `cancelled` said so; the checkpoint stays.
     """
+    done = out / recipe.name / CARD
+    if resume and done.is_file():
+        card = ExpertCard.load(done)
+        if card.recipe == recipe.model_dump(mode="json"):
+            return card
     sampler = Sampler(recipe, data)
     work = out / f".training-{recipe.name}"
     if not resume:
@@ -72,7 +78,7 @@ def train_expert(
         base_model=base.name,
         base_note=_base_note(base),
         rank=recipe.rank,
-        recipe=recipe.model_dump(),
+        recipe=recipe.model_dump(mode="json"),
         sentences=recipe.sentences,
         data=_data(recipe, data),
         licence=_licence(recipe, base),

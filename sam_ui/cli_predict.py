@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from sam_ui.services.engine import Engine
 
 __all__ = ["Request", "run"]
+
+_LONG = 400  # characters; what most sentences stay below
 
 
 @dataclass(frozen=True)
@@ -62,15 +64,21 @@ def run(
     from experts.evaluate import evaluate
 
     texts, truth = request.texts()
+    pieces = [piece for i, text in enumerate(texts) for piece in _pieces(i, text)]
+    read = [texts[piece.text][piece.start : piece.end] for piece in pieces]
     recommended: dict[str, float] | None = None
     with tempfile.TemporaryDirectory() as temporary, progress_line() as tell:
         chosen = adapter
         if expert is not None:
             chosen = engine.pool.get(expert).path
         if auto:
-            recommended = _recommend(engine, request, texts, truth, tell)
+            gold = [p.spans(truth[p.text]) for p in pieces] if request.gold else None
+            recommended = _recommend(engine, request, read, gold, tell)
             chosen = _merge(engine, recommended, Path(temporary) / "merged", tell)
-        found = engine.predict(texts, request.types, [chosen], progress=tell)
+        answers = engine.predict(read, request.types, [chosen], progress=tell)
+    found: list[list[Span]] = [[] for _ in texts]
+    for piece, spans in zip(pieces, answers, strict=True):
+        found[piece.text].extend(piece.moved(spans))
     write_predictions(out, texts, found)
     document: dict[str, Any] = {
         "out": str(out),
@@ -87,18 +95,44 @@ def run(
     return document
 
 
+@dataclass(frozen=True)
+class _Piece:
+    """Characters ``start`` … ``end - 1`` of a text: a sentence of a long one."""
+
+    text: int
+    start: int
+    end: int
+
+    def spans(self, spans: Sequence[Span]) -> list[Span]:
+        """The text's spans that lie inside, with offsets of the piece."""
+        inside = (s for s in spans if self.start <= s.start and s.end <= self.end)
+        return [replace(s, start=s.start - self.start, end=s.end - self.start) for s in inside]
+
+    def moved(self, spans: Sequence[Span]) -> list[Span]:
+        """Spans of the piece with offsets of the whole text."""
+        return [replace(s, start=s.start + self.start, end=s.end + self.start) for s in spans]
+
+
+def _pieces(index: int, text: str) -> list[_Piece]:
+    """The sentences of a long text; a short one stays whole. The experts were trained on sentences."""
+    from experts.corpus import split_sentences
+
+    if len(text) <= _LONG:
+        return [_Piece(index, 0, len(text))] if text.strip() else []
+    return [_Piece(index, start, end) for start, end in split_sentences(text)]
+
+
 def _recommend(
     engine: Engine,
     request: Request,
     texts: Sequence[str],
-    truth: Sequence[Sequence[Span]],
+    truth: Sequence[Sequence[Span]] | None,
     tell: Any,
 ) -> dict[str, float]:
-    kept = [i for i, text in enumerate(texts) if text.strip()]
     asked = set(request.types)
-    gold = [[s for s in truth[i] if s.label in asked] for i in kept] if request.gold else None
+    gold = None if truth is None else [[s for s in spans if s.label in asked] for spans in truth]
     result = engine.match(
-        [texts[i] for i in kept],
+        texts,
         request.types,
         samples=request.samples,
         k=request.k,

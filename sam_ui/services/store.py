@@ -57,11 +57,18 @@ def open_pool(settings: Settings) -> Pool:
     from experts.pool import Pool
 
     name = settings.base_model or EMBEDDED_BASE
+
+    def shapes() -> dict[str, tuple[int, int]]:
+        from experts.base import linear_shapes
+
+        return linear_shapes(settings.base_model, data_dir=settings.data_dir)
+
     return Pool(
         settings.bundled_dir,
         settings.user_experts_dir,
         # A folder does not say which hub id its model has; merging checks the shapes anyway.
         base_model=None if Path(name).is_dir() else name,
+        shapes=shapes,
     )
 
 

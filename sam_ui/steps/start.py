@@ -163,7 +163,13 @@ def _samples_html(names: Sequence[str]) -> str:
     if len(names) < 2:
         return ""
     links = " ".join(
-        tag("button", esc(name), data_act="sample", data_name=name, class_="sam-link")
+        tag(
+            "button",
+            esc(name.replace("_", " ").capitalize()),
+            data_act="sample",
+            data_name=name,
+            class_="sam-link",
+        )
         for name in names
     )
     return f'<p class="sam-samples">Samples: {links}</p>'

@@ -107,7 +107,11 @@ def test_bad_types(sam: Command, corpus: Path, tmp_path: Path, types: str, messa
     ],
 )  # fmt: skip
 def test_bad_arguments(
-    sam: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+    sam: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     code, printed, error = sam(*arguments)
@@ -141,7 +145,10 @@ def test_a_bad_setting_is_named(sam: Command, monkeypatch: pytest.MonkeyPatch) -
     assert "SAM_PORT" in error
 
 
-def test_experts_list_show_add_remove(sam: Command, tmp_path: Path) -> None:
+def test_experts_list_show_add_remove(
+    sam: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("experts.base.linear_shapes", lambda *_, **__: {"model.q_proj": (4, 6)})
     code, printed, _ = sam("experts", "list", "--json")
     assert code == 0
     assert [row["name"] for row in json.loads(printed)] == ["astro", "lake", "law"]

@@ -53,8 +53,7 @@ def test_repeated_mentions_map_to_successive_occurrences() -> None:
         push_word(state, index)
         state.push(PROMPTER.mention_end, 0.0)
     spans = [state.text.span(m.begin, m.end, "x") for m in state.mentions]
-    assert [(s.start, s.end) for s in spans][0] == (0, 4)
-    assert [(s.start, s.end) for s in spans][1] == (8, 12)
+    assert [(s.start, s.end) for s in spans] == [(0, 4), (8, 12)]
 
 
 def test_a_shared_beginning_is_resolved_by_what_follows() -> None:

@@ -41,9 +41,7 @@ def plain_answer(base: BaseModel, text: str, entity_type: str) -> list[Span]:
             best = max(range(len(allowed)), key=lambda i: (float(scores[i]), -allowed[i]))
             state.push(allowed[best], float(scores[best]))
             ids.append(allowed[best])
-    return [
-        tokens.span(m.begin, m.end, entity_type, state.probability(m)) for m in state.mentions
-    ]
+    return [tokens.span(m.begin, m.end, entity_type, state.probability(m)) for m in state.mentions]
 
 
 @pytest.mark.parametrize("kind", BASES)

@@ -121,6 +121,14 @@ def test_bad_experts_are_refused_and_nothing_changes(
     assert [p.name for p in (tmp_path / "own").glob("*")] == []
 
 
+def test_adapters_that_do_not_fit_the_base_model_are_refused(source: Path, tmp_path: Path) -> None:
+    for shapes in ({"model.q_proj": (4, 8)}, {"model.k_proj": (4, 6)}):
+        pool = Pool(None, tmp_path / "own", base_model=BASE, shapes=lambda shapes=shapes: shapes)
+        with pytest.raises(SamError, match=r"astro.*model\.q_proj|model\.q_proj.*astro"):
+            pool.add(source)
+        assert pool.list() == []
+
+
 def test_archives_that_reach_outside_are_refused(pool: Pool, tmp_path: Path) -> None:
     evil = tmp_path / "evil.zip"
     with zipfile.ZipFile(evil, "w") as archive:

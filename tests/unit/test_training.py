@@ -150,7 +150,9 @@ def test_loss_counts_answer_tokens_only() -> None:
     assert float(loss.detach()) > 0
 
 
-def train(tmp_path: Path, data: Path, name: str, **options: object) -> tuple[Path, dict[str, float]]:
+def train(
+    tmp_path: Path, data: Path, name: str, **options: object
+) -> tuple[Path, dict[str, float]]:
     out = tmp_path / name
     out.mkdir(exist_ok=True)
     plan = recipe()
@@ -166,9 +168,7 @@ def test_training_lowers_the_loss_and_leaves_the_base_alone(tmp_path: Path, data
     before = {n: p.clone() for n, p in base.model.named_parameters()}
     out = tmp_path / "out"
     out.mkdir()
-    train_adapter(
-        base, plan, Sampler(plan, data), out, progress=lambda p: losses.append(p.loss)
-    )
+    train_adapter(base, plan, Sampler(plan, data), out, progress=lambda p: losses.append(p.loss))
     assert losses[-1] < 0.8 * losses[0]
     after = dict(base.model.named_parameters())
     assert before.keys() == after.keys()
@@ -203,9 +203,7 @@ def test_a_checkpoint_of_another_recipe_is_refused(tmp_path: Path, data: Path) -
         train(tmp_path, data, "x", cancelled=lambda: True)
     plan = recipe(seed=5)
     with pytest.raises(SamError, match="another recipe"):
-        train_adapter(
-            tiny.llama(), plan, Sampler(plan, data), tmp_path / "x", resume=True
-        )
+        train_adapter(tiny.llama(), plan, Sampler(plan, data), tmp_path / "x", resume=True)
 
 
 def test_recipe_files(tmp_path: Path) -> None:
@@ -220,7 +218,9 @@ def test_recipe_files(tmp_path: Path) -> None:
         load_recipe(path)
 
 
-@pytest.mark.parametrize("path", sorted(Path("assets/recipes").glob("*.toml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted(Path("assets/recipes").glob("*.toml")), ids=lambda p: p.stem
+)
 def test_our_recipes_are_valid_and_their_data_may_be_passed_on(path: Path) -> None:
     plan = load_recipe(path)
     assert plan.name == path.stem
