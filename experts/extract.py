@@ -1,22 +1,22 @@
 """Extraction: texts and types in, spans with offsets and probabilities out.
 
 One forward pass reads a batch of texts with all asked types (type-parallel, packed, nothing padded)
-and decides which branches answer "none", which are most. The others go on together, word by word:
-their keys and values are gathered from the first pass, finished branches leave, and tokens that
-leave no choice are appended without a decision.
+and decides which branches answer "none", which are most. The others go on together, across texts:
+their keys and values are gathered from the first pass, finished branches leave and new ones join,
+and tokens that leave no choice are appended without a decision.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import DynamicCache
 
 from experts.base import BaseModel
+from experts.branches import BranchCache
 from experts.decoding import CopyState
 from experts.errors import Cancelled, SamError
 from experts.head import CandidateHead, decoder_of
@@ -30,6 +30,7 @@ __all__ = ["DECODER_VERSION", "Extractor"]
 DECODER_VERSION = 1
 
 _BATCH_TOKENS = 512  # packed tokens read in one pass: wide enough for the matrix units
+_WIDE = 96  # branches that are decoded together
 _TEXT_TOKENS = 320  # longer texts are read in windows
 _OVERLAP_WORDS = 40
 
@@ -49,6 +50,13 @@ class _Branch:
     entity_type: int
     state: CopyState
     pending: list[int]  # tokens that the model has not read yet
+
+    @property
+    def finished(self) -> bool:
+        return self.state.finished
+
+
+_Going = BranchCache[_Branch]
 
 
 class Extractor:
@@ -102,13 +110,11 @@ class Extractor:
         found: list[list[Span]] = [[] for _ in texts]
         done = 0
         with torch.inference_mode(), self.base.adapted(deltas):
-            for batch in self._batches(texts, list(types)):
-                if cancelled is not None and cancelled():
-                    raise Cancelled
-                for branch in self._answer(batch, len(types)):
+            for branches in self._answers(texts, list(types), cancelled):
+                for branch in branches:
                     label = types[branch.entity_type]
                     found[branch.window.source].extend(_spans(branch, label, threshold))
-                done += len({window.source for window in batch})
+                done += len({branch.window.source for branch in branches})
                 if progress is not None:
                     progress(min(done, len(texts)), len(texts))
         return [_tidy(spans, overlapping) for spans in found]
@@ -121,6 +127,29 @@ class Extractor:
         if isinstance(adapter, Path):
             adapter = load_adapter(adapter)
         return {name: (f.a, f.b * f.scaling) for name, f in adapter.modules.items()}
+
+    def _answers(
+        self, texts: Sequence[str], types: list[str], cancelled: Callable[[], bool] | None
+    ) -> Iterator[list[_Branch]]:
+        """Completed branches, batch by batch.
+
+        Reading goes ahead of decoding until enough branches go on to keep the model's matrices
+        wide: a step for 100 rows costs little more than one for ten.
+        """
+        going: _Going | None = None
+        waiting: list[list[_Branch]] = []
+        for batch in [*self._batches(texts, types), None]:
+            if batch is not None:
+                branches, more = self._read(batch, len(types))
+                waiting.append(branches)
+                if more is not None:
+                    going = more if going is None else BranchCache.join([going, more])
+            while going is not None and going.rows and (batch is None or len(going.rows) >= _WIDE):
+                _stop_if(cancelled)
+                self._step(going)
+            while waiting and all(branch.finished for branch in waiting[0]):
+                yield waiting.pop(0)
+            _stop_if(cancelled)
 
     def _batches(self, texts: Sequence[str], types: list[str]) -> Iterator[list[_Window]]:
         """Windows of similar length together, bounded by packed tokens."""
@@ -153,7 +182,8 @@ class Extractor:
                 return
             begin = max(begin + 1, end - _OVERLAP_WORDS)
 
-    def _answer(self, windows: list[_Window], types: int) -> list[_Branch]:
+    def _read(self, windows: list[_Window], types: int) -> tuple[list[_Branch], _Going | None]:
+        """Read texts with all types; the branches that do not end at once go on."""
         rows = [window.row for window in windows]
         batch = join(rows, device=self.base.device)
         mask = attention_argument(
@@ -177,148 +207,50 @@ class Extractor:
         ]
         lasts = [o + e - 1 for o, r in zip(batch.offsets, rows, strict=True) for _, e in r.bounds]
         hidden = output.last_hidden_state[0, torch.tensor(lasts, device=self.base.device)]
-        candidates = _Candidates(windows, self.prompter, self.base.device)
-        self._decide(branches, hidden, candidates)
-        keys = _BranchKeys.gather(branches, windows, batch.offsets, types, output.past_key_values)
-        if keys is not None:
-            self._decode(keys, candidates)
-        return branches
-
-    def _decide(
-        self, branches: Sequence[_Branch], hidden: torch.Tensor, candidates: _Candidates
-    ) -> None:
-        """Choose the next token of every branch, and append those that then leave no choice."""
-        logits = self._head.logits(hidden, candidates.ids).cpu()
-        allowed = [branch.state.allowed() for branch in branches]
-        columns = [[candidates.column[token] for token in tokens] for tokens in allowed]
-        mask = torch.zeros(logits.shape, dtype=torch.bool)
-        flat = [(r, c) for r, row in enumerate(columns) for c in row]
-        index = torch.tensor(flat)
-        mask[index[:, 0], index[:, 1]] = True
-        if self.none_bias:
-            logits[:, candidates.column[self.prompter.list_end]] += self.none_bias
-        scores = logits.masked_fill(~mask, -torch.inf).log_softmax(-1)
-        best, choice = scores.max(-1)
-        ids = candidates.list
-        for branch, column, log_p in zip(branches, choice.tolist(), best.tolist(), strict=True):
-            token = ids[column]
-            branch.state.push(token, log_p)
-            branch.pending = [token, *branch.state.forced()]
-
-    def _decode(self, keys: _BranchKeys, candidates: _Candidates) -> None:
-        """Go on until every branch has ended its answer."""
-        while keys.branches:
-            tokens, positions, mask = keys.feed(self.base)
-            hidden = self._decoder(
-                input_ids=tokens,
-                attention_mask=mask,
-                position_ids=positions,
-                past_key_values=keys.cache,
-                use_cache=True,
-            ).last_hidden_state[:, -1]
-            self._decide(keys.branches, hidden, candidates)
-            keys.leave()
-
-
-class _Candidates:
-    """The tokens that any branch of a batch may choose."""
-
-    def __init__(
-        self, windows: Sequence[_Window], prompter: Prompter, device: torch.device
-    ) -> None:
-        ids = {prompter.mention_end, prompter.list_end}
-        for window in windows:
-            ids.update(window.text.tokens)
-        self.list = sorted(ids)
-        self.column: Mapping[int, int] = {token: c for c, token in enumerate(self.list)}
-        self.ids = torch.tensor(self.list, device=device)
-
-
-class _BranchKeys:
-    """Keys and values of the branches that go on, one row each.
-
-    Attributes:
-        branches: one a row.
-        cache: keys and values, (rows, heads, n, d) a layer.
-        valid: bool, shape (rows, n): which of the n columns belong to the row.
-        positions: int64, shape (rows, n).
-    """
-
-    def __init__(
-        self, branches: list[_Branch], cache: Any, valid: torch.Tensor, positions: torch.Tensor
-    ) -> None:
-        self.branches, self.cache = branches, cache
-        self.valid, self.positions = valid, positions
-
-    @classmethod
-    def gather(
-        cls,
-        branches: Sequence[_Branch],
-        windows: Sequence[_Window],
-        offsets: Sequence[int],
-        types: int,
-        packed: Any,
-    ) -> _BranchKeys | None:
-        """Pick each unfinished branch's prefix and query out of the packed pass."""
-        going = [(i, branch) for i, branch in enumerate(branches) if not branch.state.finished]
+        self._decide(branches, hidden)
+        going = [i for i, branch in enumerate(branches) if not branch.finished]
         if not going:
-            return None
-        sources: list[list[int]] = []
-        for i, _ in going:
-            window, offset = windows[i // types], offsets[i // types]
-            begin, end = window.row.bounds[i % types]
-            own = [*range(window.row.prefix), *range(begin, end)]
-            sources.append([offset + j for j in own])
-        longest = max(map(len, sources))
-        device = packed.layers[0].keys.device
-        index = torch.tensor([[0] * (longest - len(s)) + s for s in sources], device=device)
-        lengths = torch.tensor([len(s) for s in sources], device=device)
-        columns = torch.arange(longest, device=device)
-        positions = columns[None] - (longest - lengths)[:, None]
-        cache = DynamicCache()
-        for number, layer in enumerate(packed.layers):
-            # (1, heads, tokens, d) -> (rows, heads, n, d)
-            keys = layer.keys[0][:, index].transpose(0, 1).contiguous()
-            values = layer.values[0][:, index].transpose(0, 1).contiguous()
-            cache.update(keys, values, number)
-        return cls([b for _, b in going], cache, positions >= 0, positions.clamp(min=0))
+            return branches, None
+        sources = [
+            [batch.offsets[i // types] + j for j in _own_tokens(rows[i // types], i % types)]
+            for i in going
+        ]
+        kept = BranchCache.gather([branches[i] for i in going], sources, output.past_key_values)
+        return branches, kept
 
-    def feed(self, base: BaseModel) -> tuple[torch.Tensor, torch.Tensor, Any]:
-        """The pending tokens of all rows, aligned on the right, with positions and mask."""
-        device = self.valid.device
-        width = max(len(branch.pending) for branch in self.branches)
-        pending = [[0] * (width - len(b.pending)) + b.pending for b in self.branches]
-        tokens = torch.tensor(pending, device=device)
-        count = torch.tensor([len(b.pending) for b in self.branches], device=device)
-        columns = torch.arange(width, device=device)[None]
-        real = columns >= (width - count)[:, None]
-        after = self.positions.amax(1) + 1
-        positions = torch.where(real, after[:, None] + columns - (width - count)[:, None], 0)
-        causal = torch.ones(width, width, dtype=torch.bool, device=device).tril()
-        own = torch.eye(width, dtype=torch.bool, device=device)
-        past = self.valid[:, None, :].expand(-1, width, -1)
-        new = (causal[None] & real[:, None, :]) | own[None]
-        self.valid = torch.cat([self.valid, real], 1)
-        self.positions = torch.cat([self.positions, positions], 1)
-        mask = attention_argument(
-            base.model.config,
-            torch.cat([past, new], 2),
-            base.dtype,
-            query_positions=positions,
-            key_positions=self.positions,
-        )
-        return tokens, positions, mask
+    def _decide(self, branches: Sequence[_Branch], hidden: torch.Tensor) -> None:
+        """Choose the next token of every branch, and append those that then leave no choice."""
+        allowed = [branch.state.allowed() for branch in branches]
+        ids = sorted({token for tokens in allowed for token in tokens} | {self.prompter.list_end})
+        column = {token: c for c, token in enumerate(ids)}
+        logits = self._head.logits(hidden, torch.tensor(ids, device=self.base.device)).cpu()
+        rows = [r for r, tokens in enumerate(allowed) for _ in tokens]
+        columns = [column[token] for tokens in allowed for token in tokens]
+        mask = torch.ones(logits.shape, dtype=torch.bool)
+        mask[torch.tensor(rows), torch.tensor(columns)] = False
+        if self.none_bias:
+            logits[:, column[self.prompter.list_end]] += self.none_bias
+        best, choice = logits.masked_fill_(mask, -torch.inf).log_softmax(-1).max(-1)
+        for branch, c, log_p in zip(branches, choice.tolist(), best.tolist(), strict=True):
+            branch.state.push(ids[c], log_p)
+            branch.pending = [ids[c], *branch.state.forced()]
 
-    def leave(self) -> None:
-        """Drop the rows whose answer is complete."""
-        stay = [i for i, branch in enumerate(self.branches) if not branch.state.finished]
-        if len(stay) == len(self.branches):
-            return
-        self.branches = [self.branches[i] for i in stay]
-        if stay:
-            index = torch.tensor(stay, device=self.valid.device)
-            self.cache.batch_select_indices(index)
-            self.valid, self.positions = self.valid[index], self.positions[index]
+    def _step(self, going: _Going) -> None:
+        """One decision for every branch that goes on."""
+        hidden = going.read_pending(self._decoder, self.base.model.config, self.base.dtype)
+        self._decide(going.rows, hidden)
+        going.leave()
+
+
+def _stop_if(cancelled: Callable[[], bool] | None) -> None:
+    if cancelled is not None and cancelled():
+        raise Cancelled
+
+
+def _own_tokens(row: PackedRow, branch: int) -> Iterator[int]:
+    """Indices in the row of the prefix and of one branch."""
+    yield from range(row.prefix)
+    yield from range(*row.bounds[branch])
 
 
 def _spans(branch: _Branch, label: str, threshold: float) -> Iterator[Span]:

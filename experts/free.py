@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -69,7 +70,8 @@ def _generate(
     mask = torch.tensor(
         [[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=base.device
     )
-    output = base.model.generate(
+    model: Any = base.model
+    output = model.generate(
         input_ids=ids,
         attention_mask=mask,
         do_sample=False,
@@ -77,4 +79,5 @@ def _generate(
         eos_token_id=prompter.list_end,
         pad_token_id=pad,
     )
-    return [base.tokenizer.decode(row[longest:], skip_special_tokens=True) for row in output]
+    answers = (base.tokenizer.decode(row[longest:], skip_special_tokens=True) for row in output)
+    return [str(answer) for answer in answers]
