@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from experts.merging.adapters import LoraFactors
-from experts.merging.lowrank import randomized_svd, split_evenly
 from experts.merging.registry import (
     MergeContext,
     MergedModule,
@@ -17,8 +16,33 @@ from experts.merging.registry import (
     Parameter,
     register,
 )
+from experts.merging.spectra import from_dense
 
-__all__ = ["Ties", "disjoint_merge", "elect_sign", "largest", "trim"]
+__all__ = [
+    "AVERAGE",
+    "DENSITY",
+    "STRENGTH",
+    "Ties",
+    "disjoint_merge",
+    "elect_and_merge",
+    "elect_sign",
+    "largest",
+    "trim",
+]
+
+DENSITY = Parameter(
+    "density", "Share kept", "float", 0.01, 1.0, 0.3,
+    "How much of each expert is kept: 0.3 keeps the largest 30 % of its changes.",
+)  # fmt: skip
+STRENGTH = Parameter(
+    "strength", "Strength", "float", 0.0, 5.0, 1.0,
+    "How strongly the merged result is applied; the paper's λ. 1 leaves it as it is.",
+)  # fmt: skip
+AVERAGE = Parameter(
+    "average", "Average agreeing experts", "bool", None, None, True,
+    "Averages the experts that agree, so only the ratio of the weights counts; "
+    "switched off, they are added up.",
+)  # fmt: skip
 
 
 _SAMPLE = 4096  # entries from which `largest` guesses
@@ -104,6 +128,23 @@ def disjoint_merge(deltas: Tensor, sign: Tensor, weights: Tensor, *, average: bo
     return total.div_(mass.clamp_(min=float(weights.abs().min()))) if average else total
 
 
+def elect_and_merge(
+    updates: Sequence[Tensor], weights: Sequence[float], context: MergeContext
+) -> Tensor:
+    """Weight, elect, merge disjointly, scale: all of TIES after its trimming.
+
+    Args:
+        updates: one per expert, all of one shape, trimmed.
+        weights: one per expert, none 0.
+        context: of a method with the parameters `average` and `strength`.
+    """
+    deltas = torch.stack([u * weight for u, weight in zip(updates, weights, strict=True)])
+    scales = torch.tensor(weights, dtype=deltas.dtype, device=deltas.device)
+    average = bool(context.parameters["average"])
+    merged = disjoint_merge(deltas, elect_sign(deltas), scales, average=average)
+    return merged * float(context.parameters["strength"])
+
+
 @register
 class Ties(MergeMethod):
     """TIES-Merging (Yadav et al. 2023, arXiv:2306.01708) on the updates ΔWᵢ themselves.
@@ -124,21 +165,7 @@ class Ties(MergeMethod):
     summary = "Keeps each expert's largest changes and, where experts disagree, lets them vote."
     paper = "Yadav et al. 2023, TIES-Merging, arXiv:2306.01708"
     order = 10
-    parameters = (
-        Parameter(
-            "density", "Share kept", "float", 0.01, 1.0, 0.3,
-            "How much of each expert is kept: 0.3 keeps the largest 30 % of its changes.",
-        ),
-        Parameter(
-            "strength", "Strength", "float", 0.0, 5.0, 1.0,
-            "How strongly the merged result is applied; the paper's λ. 1 leaves it as it is.",
-        ),
-        Parameter(
-            "average", "Average agreeing experts", "bool", None, None, True,
-            "Averages the experts that agree, so only the ratio of the weights counts; "
-            "switched off, they are added up.",
-        ),
-    )  # fmt: skip
+    parameters: ClassVar[tuple[Parameter, ...]] = (DENSITY, STRENGTH, AVERAGE)
 
     def merge_group(
         self, group: Sequence[ModuleInputs], context: MergeContext
@@ -147,23 +174,16 @@ class Ties(MergeMethod):
         return [self._merge_module(module, context) for module in group]
 
     def _merge_module(self, module: ModuleInputs, context: MergeContext) -> MergedModule:
-        dense = self.dense(module, context)
-        u, s, vh = randomized_svd(dense, context.rank or module.total_rank)
-        b, a = split_evenly(u, s, vh, len(s))
-        total = float(dense.double().square().sum())
-        kept = min(float(s.double().square().sum()), total)
-        return MergedModule(LoraFactors(a=a, b=b, scaling=1.0), kept, total)
+        return from_dense(self.dense(module, context), module, context)
 
     def dense(self, module: ModuleInputs, context: MergeContext) -> Tensor:
         """The merged update of one layer before it is brought to low rank, (out, in)."""
-        density = float(context.parameters["density"])
-        deltas = torch.stack(
-            [
-                trim(factors.delta(), density).mul_(weight)
-                for weight, factors in zip(module.weights, module.factors, strict=True)
-            ]
-        )
-        weights = torch.tensor(module.weights, dtype=deltas.dtype, device=deltas.device)
-        average = bool(context.parameters["average"])
-        merged = disjoint_merge(deltas, elect_sign(deltas), weights, average=average)
-        return merged * float(context.parameters["strength"])
+        sparse = [
+            self.sparsify(factors.delta(), expert, module.name, context)
+            for expert, factors in zip(module.experts, module.factors, strict=True)
+        ]
+        return elect_and_merge(sparse, module.weights, context)
+
+    def sparsify(self, delta: Tensor, expert: str, module: str, context: MergeContext) -> Tensor:
+        """An expert's ΔW (out, in) of one layer with the entries that are dropped set to zero."""
+        return trim(delta, float(context.parameters["density"]))

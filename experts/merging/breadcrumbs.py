@@ -1,0 +1,84 @@
+"""Model Breadcrumbs: leave out each expert's smallest changes and its few largest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from experts.merging.registry import (
+    MergeContext,
+    MergedModule,
+    MergeMethod,
+    ModuleInputs,
+    Parameter,
+    register,
+)
+from experts.merging.spectra import from_dense
+from experts.merging.ties import largest
+
+__all__ = ["Breadcrumbs", "keep_middle"]
+
+
+def keep_middle(delta: Tensor, small: float, large: float) -> Tensor:
+    """`delta` without its smallest and its largest entries by magnitude.
+
+    Args:
+        delta: any shape.
+        small: share of entries to drop at the lower end.
+        large: share to drop at the upper end; at least one entry is kept in between, and all that
+            tie with the smallest kept one.
+    """
+    size = delta.numel()
+    top = min(round(large * size), size - 1)
+    keep = max(1, min(size - round(small * size), size) - top)
+    magnitude = delta.abs().flatten()
+    mask = torch.ones_like(magnitude, dtype=torch.bool)
+    if top + keep < size:
+        mask &= magnitude >= largest(magnitude, top + keep)
+    if top > 0:
+        mask &= magnitude <= largest(magnitude, top + 1)
+    return delta * mask.view_as(delta)
+
+
+@register
+class Breadcrumbs(MergeMethod):
+    """Model Breadcrumbs (Davari, Belilovsky 2023, arXiv:2312.06795): Σᵢ wᵢ · mᵢ ⊙ ΔWᵢ.
+
+    The mask mᵢ drops, layer by layer, the smallest entries of |ΔWᵢ| (negligible changes; the
+    paper's β) and the few largest (outliers; its γ is 1 - `large`). What is left is not enlarged.
+    The weight multiplies the update; the paper uses one weight for all. A single expert at weight 1
+    comes back unchanged if both shares are 0. The result is brought back to low rank.
+    """
+
+    key = "breadcrumbs"
+    name = "Breadcrumbs"
+    summary = "Leaves out each expert's negligible changes and its few extreme ones."
+    paper = "Davari, Belilovsky 2023, Model Breadcrumbs, arXiv:2312.06795"
+    order = 23
+    parameters = (
+        Parameter(
+            "small", "Smallest changes dropped", "float", 0.0, 0.98, 0.85,
+            "Which share of each expert's changes is dropped for being negligible.",
+        ),
+        Parameter(
+            "large", "Largest changes dropped", "float", 0.0, 0.2, 0.01,
+            "Which share of each expert's changes is dropped for being extreme.",
+        ),
+    )  # fmt: skip
+
+    def merge_group(
+        self, group: Sequence[ModuleInputs], context: MergeContext
+    ) -> list[MergedModule]:
+        """Dense, one module after the other."""
+        return [from_dense(self.dense(module, context), module, context) for module in group]
+
+    def dense(self, module: ModuleInputs, context: MergeContext) -> Tensor:
+        """The merged update of one layer before it is brought to low rank, (out, in)."""
+        small, large = (float(context.parameters[name]) for name in ("small", "large"))
+        parts = [
+            keep_middle(factors.delta(), small, large).mul_(weight)
+            for weight, factors in zip(module.weights, module.factors, strict=True)
+        ]
+        return torch.stack(parts).sum(dim=0)
