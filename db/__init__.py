@@ -5,7 +5,7 @@ Nothing outside this package sees an ORM object or writes SQL.
 
 from __future__ import annotations
 
-from db.engine import Database, DatabaseError, sqlite_url
+from db.engine import Database, DatabaseError, UnknownSchemaError, sqlite_url
 from db.migrate import migrate
 
-__all__ = ["Database", "DatabaseError", "migrate", "sqlite_url"]
+__all__ = ["Database", "DatabaseError", "UnknownSchemaError", "migrate", "sqlite_url"]

@@ -17,10 +17,22 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-__all__ = ["BUSY_TIMEOUT_S", "Database", "DatabaseError", "make_engine", "sqlite_url"]
+__all__ = [
+    "BUSY_TIMEOUT_S",
+    "Database",
+    "DatabaseError",
+    "UnknownSchemaError",
+    "make_engine",
+    "sqlite_url",
+]
 
 DatabaseError = SQLAlchemyError
 """Whatever goes wrong between here and the database."""
+
+
+class UnknownSchemaError(SQLAlchemyError):
+    """The database has a schema that this version does not know: a newer one made it."""
+
 
 BUSY_TIMEOUT_S = 20
 """How long a writer waits for another process's transaction before it gives up."""

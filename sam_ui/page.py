@@ -137,6 +137,7 @@ class Visit:
         boxes: values of the fields that the primary button reads, by component.
         filters: what the person filters by in this browser.
         extra: updates that hold even when the handler then raises (a box that is used up).
+        files: what this visit offers for download already, by what makes it.
         lost: the link names a session that does not exist (any more).
         notice: HTML to show above the primary button.
     """
@@ -149,6 +150,7 @@ class Visit:
     boxes: dict[Any, Any] = field(default_factory=dict)
     filters: dict[str, Any] = field(default_factory=dict)
     extra: Updates = field(default_factory=dict)
+    files: dict[str, str | None] = field(default_factory=dict)
     lost: bool = False
     notice: str = ""
 

@@ -193,6 +193,12 @@ class CorpusRepository:
         with self._db.read() as session:
             return session.scalar(query) or 0
 
+    def stored(self, session_id: str) -> int:
+        """All sentences, hidden duplicates included."""
+        query = select(func.count(Sentence.id)).where(Sentence.session_id == session_id)
+        with self._db.read() as session:
+            return session.scalar(query) or 0
+
     def annotated(self, session_id: str) -> int:
         """Sentences that came with entities, be it none."""
         query = sentence_query(session_id).where(Sentence.gold.is_not(None))

@@ -100,11 +100,9 @@ class JobRepository:
 
     # ---- the worker's side ----
 
-    def take(self, worker: str, kinds: Sequence[str] | None = None) -> JobRecord | None:
+    def take(self, worker: str) -> JobRecord | None:
         """Take the oldest queued job; no two workers get the same one."""
         oldest = select(Job.id).where(Job.state == "queued")
-        if kinds is not None:
-            oldest = oldest.where(Job.kind.in_(kinds))
         with self._db.read() as session:  # most polls find nothing: take no write lock for them
             if session.scalar(oldest.limit(1)) is None:
                 return None
@@ -171,18 +169,30 @@ class JobRepository:
             job_id, worker, state="cancelled", message="Cancelled", eta_s=None, finished_at=now()
         )
 
-    def give_back(self, job_id: str, worker: str) -> None:
-        """Queue the job again: its worker stops in an orderly way, which is not the job's fault."""
-        self._update_mine(
-            job_id,
-            worker,
-            state="queued",
-            worker=None,
-            attempts=Job.attempts - 1,
-            progress=0.0,
-            eta_s=None,
-            message="",
-        )
+    def give_back(self, worker: str) -> None:
+        """Queue the worker's job again: it is stopped on purpose, which is not the job's fault.
+
+        A job that was asked to stop is cancelled instead.
+        """
+        mine = (Job.worker == worker, Job.state == "running")
+        with self._db.write() as session:
+            session.execute(
+                update(Job)
+                .where(*mine, Job.cancel_requested.is_(True))
+                .values(state="cancelled", message="Cancelled", eta_s=None, finished_at=now())
+            )
+            session.execute(
+                update(Job)
+                .where(*mine)
+                .values(
+                    state="queued",
+                    worker=None,
+                    attempts=Job.attempts - 1,
+                    progress=0.0,
+                    eta_s=None,
+                    message="",
+                )
+            )
 
     def _update_mine(self, job_id: str, me: str, **values: Any) -> None:
         with self._db.write() as session:
@@ -238,6 +248,12 @@ class JobRepository:
                 .returning(Job.id)
             )
             return len(failed.all())
+
+    def others_running(self, job_id: str) -> bool:
+        """Whether any job but this one is being worked on."""
+        query = select(Job.id).where(Job.state == "running", Job.id != job_id).limit(1)
+        with self._db.read() as session:
+            return session.scalar(query) is not None
 
     def forget(self, *, older_than_s: float) -> int:
         """Delete finished jobs that ended so many seconds ago; returns how many."""

@@ -126,10 +126,7 @@ class PredictionRepository:
         found = lowest.subquery()
         query = sentence_query(session_id, search)
         on = found.c.sentence_id == Sentence.id
-        if only_found or labels is not None:
-            query = query.join(found, on)
-        else:
-            query = query.outerjoin(found, on)
+        query = query.join(found, on, isouter=not only_found and labels is None)
         with self._db.read() as session:
             total = session.scalar(select(func.count()).select_from(query.subquery())) or 0
             if doubtful_first:

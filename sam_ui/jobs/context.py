@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import deque
@@ -23,6 +24,7 @@ Progress = Callable[[int, int, str], None]
 
 REPORT_EVERY_S = 0.25
 ASK_EVERY_S = 0.2
+_NUMBERS = re.compile(r"\d+")
 
 
 class RemainingTime:
@@ -64,6 +66,7 @@ class JobContext:
         services: Services,
         engine: Engine,
         stopping: threading.Event,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.job = job
         self.payload: dict[str, Any] = job.payload
@@ -75,7 +78,9 @@ class JobContext:
         self._stop = False
         self._asked_at = float("-inf")
         self._reported_at = float("-inf")
-        self._remaining = RemainingTime()
+        self._clock = clock
+        self._phase = ""
+        self._remaining = RemainingTime(clock=clock)
 
     @property
     def session_id(self) -> str:
@@ -86,21 +91,32 @@ class JobContext:
 
     def progress(self, done: float, total: float, message: str) -> None:
         """Tell the person how far the job is; cheap to call often."""
-        now = time.monotonic()
-        if now - self._reported_at < REPORT_EVERY_S:
+        self._report(done / total if total > 0 else 0.0, message)
+
+    def _report(self, share: float, message: str, *, last: bool = True) -> None:
+        """`last`: what the message says goes on to the end of the job."""
+        now = self._clock()
+        phase = _NUMBERS.sub("#", message)
+        if phase != self._phase:
+            # Loading a model, merging and reading differ in speed by far: none foretells another.
+            self._phase, self._remaining = phase, RemainingTime(clock=self._clock)
+        elif now - self._reported_at < REPORT_EVERY_S:
             return
         self._reported_at = now
-        share = min(1.0, max(0.0, done / total)) if total > 0 else 0.0
-        eta_s = self._remaining.update(share)
+        share = min(1.0, max(0.0, share))
+        eta_s = self._remaining.update(share) if last else None
         self._jobs.report(self.job.id, self._worker, progress=share, message=message, eta_s=eta_s)
 
     def stage(self, start: float, end: float) -> Progress:
-        """A progress function for the part of the job between two shares in [0, 1]."""
-        self._reported_at = float("-inf")  # what a stage says first is always seen
+        """A progress function for the part of the job between two shares in [0, 1].
+
+        The time that is left is told in the last part only: the others say nothing of it.
+        """
+        self._phase = ""  # what a stage says first is always seen
 
         def report(done: int, total: int, message: str) -> None:
             share = min(1.0, done / total) if total > 0 else 0.0
-            self.progress(start + (end - start) * share, 1.0, message)
+            self._report(start + (end - start) * share, message, last=end >= 1.0)
 
         return report
 
@@ -108,13 +124,14 @@ class JobContext:
         """Whether to stop now; asks the database at most five times a second."""
         if self._stop or self._stopping.is_set():
             return True
-        now = time.monotonic()
+        now = self._clock()
         if now - self._asked_at >= ASK_EVERY_S:
             self._asked_at = now
             self._stop = self._jobs.must_stop(self.job.id, self._worker)
         return self._stop
 
     def check(self) -> None:
-        """Raise `Cancelled` when the job is to stop."""
+        """Raise `Cancelled` when the job is to stop; always asks the database."""
+        self._asked_at = float("-inf")
         if self.cancelled():
             raise Cancelled

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -58,8 +57,14 @@ def merge_and_predict(context: JobContext) -> dict[str, Any]:
 
 
 def tidy(context: JobContext) -> dict[str, Any]:
-    """Forget jobs that ended a week ago."""
-    return {"forgotten": context.services.queue.jobs.forget(older_than_s=FORGET_AFTER_S)}
+    """Forget jobs that ended a week ago; delete the files of jobs that were killed."""
+    jobs = context.services.queue.jobs
+    return {
+        "forgotten": jobs.forget(older_than_s=FORGET_AFTER_S),
+        "removed": context.services.store.remove_leftovers(
+            busy=lambda: jobs.others_running(context.job.id)
+        ),
+    }
 
 
 HANDLERS: dict[str, Callable[[JobContext], dict[str, Any]]] = {
@@ -77,8 +82,12 @@ def _merge(context: JobContext, progress: Progress) -> str:
     services, session_id = context.services, context.session_id
     session = services.store.session(session_id)
     recipes = [Recipe.model_validate(recipe) for recipe in context.payload["recipes"]]
-    merge_id = uuid.uuid4().hex
+    # The same at a second attempt: what the first has stored is not made again.
+    merge_id = context.job.id
+    if services.store.merges.get(session_id, merge_id) is not None:
+        return merge_id
     folder = services.store.merge_folder(session_id, merge_id)
+    shutil.rmtree(folder, ignore_errors=True)  # left by an attempt that was killed
     try:
         merged = context.engine.merge(
             recipes,

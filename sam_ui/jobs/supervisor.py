@@ -75,7 +75,8 @@ class Supervisor:
             process, self._process = self._process, None
         if process is not None:
             self._end(process)
-            self._release()
+            with contextlib.suppress(DatabaseError):
+                self._services.queue.jobs.give_back(self._name)
         atexit.unregister(self.stop)
 
     def __enter__(self) -> Supervisor:
@@ -101,17 +102,34 @@ class Supervisor:
     def _watch(self) -> None:
         while not self._stopping.wait(WATCH_S):
             process = self._process
-            if process is None or process.poll() is None:
-                continue
-            log.warning("the worker ended with the code %s", process.returncode)
-            self._release()
+            if process is not None:
+                if process.poll() is None:
+                    continue
+                log.warning("the worker ended with the code %s", process.returncode)
+                self._release()
             if self._too_often():
                 log.error("the worker ended %d times within a minute", MAX_STARTS)
-                self._give_up_queue()
-                self._stopping.wait(PER_S)
-                self._starts.clear()
+                self._rest()
             if not self._stopping.is_set():
-                self._spawn()
+                self._try_spawn()
+
+    def _try_spawn(self) -> None:
+        """The watch must go on when the system refuses a process (memory, too many of them)."""
+        self._process = None
+        try:
+            self._spawn()
+        except OSError as error:
+            log.error("the worker process could not be made: %s", error)
+            self._starts.append(time.monotonic())
+
+    def _rest(self) -> None:
+        """Start nothing for a while, and tell everybody who asks for work meanwhile."""
+        until = time.monotonic() + PER_S
+        while time.monotonic() < until:
+            self._give_up_queue()
+            if self._stopping.wait(WATCH_S):
+                return
+        self._starts.clear()
 
     def _too_often(self) -> bool:
         full = len(self._starts) == MAX_STARTS

@@ -36,8 +36,8 @@ POLL_S = 0.2
 BEAT_S = 1.0
 SILENT_S = 30.0
 """A worker without a sign of life for so long is dead (its heart beats every second)."""
-GRACE_S = 10.0
-"""How long a job may take to notice that its worker stops."""
+GRACE_S = 5.0
+"""How long a job may take to notice that its worker stops; less than the supervisor waits."""
 
 ORPHAN_WHAT = "The worker process stopped twice while it ran this."
 ORPHAN_HINT = "Press Try again; if it stops again, use fewer or shorter texts: memory may be short."
@@ -121,23 +121,14 @@ class Worker:
             self._jobs.fail(job.id, self.name, error.what, error.hint)
         except DatabaseError:
             self._failed(job, "The database could not be read or written.", "Press Try again.")
-        except MemoryError:
-            self._failed(job, *OUT_OF_MEMORY)
         except Exception as error:
-            if type(error).__name__ == "OutOfMemoryError":  # torch's; not imported here for it
-                self._failed(job, *OUT_OF_MEMORY)
-            else:
-                self._failed(
-                    job,
-                    "Something went wrong that SaM did not expect.",
-                    "Press Try again; if it happens again, report it with the lines of the log.",
-                )
+            self._failed(job, *(OUT_OF_MEMORY if _out_of_memory(error) else UNEXPECTED))
         else:
             self._jobs.finish(job.id, self.name, result)
 
     def _stopped(self, job: JobRecord) -> None:
         if self.stopping.is_set() and not self._jobs.must_stop(job.id, self.name):
-            self._jobs.give_back(job.id, self.name)
+            self._jobs.give_back(self.name)
         else:
             self._jobs.set_cancelled(job.id, self.name)
 
@@ -171,12 +162,26 @@ class Worker:
         # The main thread ends by itself unless its job does not notice.
         if self._parent is not None:
             threading.Event().wait(GRACE_S)
-            job = self._current
-            if job is not None:
-                self._jobs.give_back(job, self.name)
-            os._exit(0)
+            try:
+                self._jobs.give_back(self.name)
+            finally:
+                os._exit(0)
 
 
+def _out_of_memory(error: Exception) -> bool:
+    # torch's errors by their names and words: the worker does not import torch for them
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+        or "not enough memory" in str(error)
+    )
+
+
+UNEXPECTED = (
+    "Something went wrong that SaM did not expect.",
+    "Press Try again; if it happens again, report it with the lines of the log.",
+)
 OUT_OF_MEMORY = (
     "There was not enough memory for this.",
     "Close other programs or use fewer sentences, then press Try again.",
@@ -199,7 +204,11 @@ def main(arguments: list[str] | None = None) -> None:
     from sam_ui.services import Services
     from sam_ui.services.engine import Engine
 
-    services = Services(settings)
+    try:
+        services = Services(settings)
+    except SamError as error:
+        log.error("the worker cannot start: %s", error)
+        sys.exit(1)
     worker = Worker(
         services,
         Engine(settings, pool=lambda: services.pool),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from db.records import NewDocument, NewSentence, UploadRecord
 from experts.errors import SamError
-from sam_ui.services.store import Store, sentence_row
+from sam_ui.services.store import Store, clean_search, sentence_row
 from sam_ui.services.views import CorpusCounts, FileInfo, FileReport, SentencePage
 
 if TYPE_CHECKING:
@@ -47,13 +47,8 @@ class CorpusService:
         self._store.session(session_id)
         if not files:
             raise SamError("No file was chosen.", "Choose a file with texts.")
-        most = self._store.settings.max_upload_mb
         for name, data in files:
-            if len(data) > most * 1_000_000:
-                raise SamError(
-                    f"{name} has {len(data) / 1e6:.0f} MB, more than the {most} MB that fit.",
-                    "Split the file, or raise SAM_MAX_UPLOAD_MB.",
-                )
+            self._check_size(name, len(data))
         read = [read_bytes(PurePath(name).name, data, column=column) for name, data in files]
         return self._add(session_id, read)
 
@@ -61,14 +56,23 @@ class CorpusService:
         """Add pasted text.
 
         Raises:
-            SamError: it is empty, or the session would grow too large.
+            SamError: it is empty or too large, or the session would grow too large.
         """
         from experts.corpus import read_text
 
         self._store.session(session_id)
+        self._check_size("The text", len(text.encode(errors="replace")))
         pasted = sum(u.format == "pasted" for u in self._store.corpus.uploads(session_id))
         name = "Pasted text" if not pasted else f"Pasted text {pasted + 1}"
         return self._add(session_id, [read_text(text, name=name)])[0]
+
+    def _check_size(self, name: str, size: int) -> None:
+        most = self._store.settings.max_upload_mb
+        if size > most * 1_000_000:
+            raise SamError(
+                f"{name} has {size / 1e6:.0f} MB, more than the {most} MB that fit.",
+                "Split it, or raise SAM_MAX_UPLOAD_MB.",
+            )
 
     def columns(self, name: str, data: bytes) -> list[str]:
         """The columns of a csv or tsv file, to choose from; [] for other files."""
@@ -102,7 +106,7 @@ class CorpusService:
     ) -> SentencePage:
         """A page of sentences that contain `search`, upper and lower case alike."""
         offset, limit = max(0, offset), min(max(1, limit), MAX_PAGE)
-        found = search.strip()
+        found = clean_search(search)
         rows = self._store.corpus.sentences(session_id, offset=offset, limit=limit, search=found)
         return SentencePage(
             rows=tuple(sentence_row(row) for row in rows),
@@ -123,13 +127,16 @@ class CorpusService:
 
     def _add(self, session_id: str, read: Sequence[Corpus]) -> list[FileReport]:
         most = self._store.settings.max_sentences
-        total = self._store.corpus.count(session_id) + sum(len(c.sentences) for c in read)
-        if total > most:
-            raise SamError(
-                f"The session would have {total:,} sentences, more than the {most:,} that fit.",
-                "Use a part of the texts, or raise SAM_MAX_SENTENCES.",
-            )
-        return [self._add_one(session_id, corpus) for corpus in read]
+        with self._store.changing:
+            # Hidden duplicates count: else the same file again and again would fill the disk.
+            total = self._store.corpus.stored(session_id) + sum(len(c.sentences) for c in read)
+            if total > most:
+                raise SamError(
+                    f"The session would have {total:,} sentences (repeated ones included), more "
+                    f"than the {most:,} that fit.",
+                    "Use a part of the texts, or raise SAM_MAX_SENTENCES.",
+                )
+            return [self._add_one(session_id, corpus) for corpus in read]
 
     def _add_one(self, session_id: str, corpus: Corpus) -> FileReport:
         report = corpus.reports[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -129,3 +129,8 @@ class DraftService:
     def put(self, session_id: str, draft: Draft) -> None:
         """Keep `draft`; what else the session's settings hold is left alone."""
         self._store.sessions.set_setting(session_id, KEY, draft.to_dict())
+
+    def change(self, session_id: str, change: Callable[[Draft], Draft]) -> None:
+        """Replace the draft by what `change` makes of it; quick clicks come one after another."""
+        with self._store.changing:
+            self.put(session_id, change(self.get(session_id)))

@@ -155,7 +155,8 @@ class MergeService:
         """
         self.get(session_id, merge_id)
         self._store.merges.delete(session_id, merge_id)
-        shutil.rmtree(self._store.merge_folder(session_id, merge_id), ignore_errors=True)
+        for folder in (self._store.merge_folder, self._store.export_folder):
+            shutil.rmtree(folder(session_id, merge_id), ignore_errors=True)
 
 
 def is_stale(record: MergeRecord, session: SessionRecord, match: RunRecord | None) -> bool:

@@ -8,7 +8,7 @@ from typing import Literal
 from db.records import MergeRecord, NewSpan, SentenceRecord, SessionRecord, SpanRecord
 from experts.errors import Cancelled, SamError
 from experts.spans import Span
-from sam_ui.services.store import Store, sentence_row
+from sam_ui.services.store import Store, clean_search, sentence_row
 from sam_ui.services.views import PredictionPage, PredictionRow
 
 __all__ = ["PredictService"]
@@ -107,7 +107,7 @@ class PredictService:
             offset=offset,
             limit=limit,
             labels=list(types) if types else None,
-            search=search.strip(),
+            search=clean_search(search),
             only_found=only_found,
             doubtful_first=order == "doubtful",
         )

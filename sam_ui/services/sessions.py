@@ -34,7 +34,7 @@ class SessionService:
 
     def by_token(self, token: str | None) -> SessionInfo | None:
         """The session that a token opens; None for no token or one that opens nothing."""
-        if not token or len(token) > 64:
+        if not isinstance(token, str) or not 0 < len(token) <= 64:
             return None
         record = self._store.sessions.by_token(token)
         return self._info(record) if record else None

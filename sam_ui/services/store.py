@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+import threading
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from db import Database, migrate
+from db import Database, DatabaseError, UnknownSchemaError, migrate
 from db.records import ExpertRecord, MergeRecord, SentenceRecord, SessionRecord
 from db.repositories import (
     CorpusRepository,
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
     from experts.pool import Pool
     from sam_ui.settings import Settings
 
-__all__ = ["Store", "open_pool", "pack_spans", "sentence_row", "unpack_spans"]
+__all__ = ["Store", "clean_search", "open_pool", "pack_spans", "sentence_row", "unpack_spans"]
+
+MAX_SEARCH = 200
 
 
 def pack_spans(spans: Sequence[Span]) -> list[list[Any]]:
@@ -52,6 +56,11 @@ def sentence_row(record: SentenceRecord) -> SentenceRow:
     )
 
 
+def clean_search(search: str) -> str:
+    """What is searched for: without outer spaces, cut to what a database takes as a pattern."""
+    return search.encode(errors="replace").decode().strip()[:MAX_SEARCH]
+
+
 def open_pool(settings: Settings) -> Pool:
     """The bundled and the added experts of the base model that is set."""
     from experts.pool import Pool
@@ -72,12 +81,38 @@ def open_pool(settings: Settings) -> Pool:
     )
 
 
+def _migrate(settings: Settings) -> None:
+    name = "of SAM_DATABASE_URL" if settings.database_url else str(settings.data_dir)
+    try:
+        migrate(settings.db_url)
+    except UnknownSchemaError:
+        raise SamError(
+            f"The database {name} was made by a newer version of SaM.",
+            "Update SaM, or set SAM_DATA_DIR to another folder.",
+        ) from None
+    except (DatabaseError, OSError) as error:
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise SamError(
+            f"The database {name} cannot be opened: {reason}.",
+            "Check that the folder can be written to, or set SAM_DATA_DIR to another one.",
+        ) from None
+
+
 class Store:
-    """Opens the database, migrating it first."""
+    """Opens the database, migrating it first.
+
+    Attributes:
+        changing: held while something is read, changed and written back: listeners run side by
+            side, and of two quick clicks neither may undo the other.
+
+    Raises:
+        SamError: the database cannot be opened, or a newer version made it.
+    """
 
     def __init__(self, settings: Settings, *, pool: Pool | None = None) -> None:
-        migrate(settings.db_url)
+        _migrate(settings)
         self.settings = settings
+        self.changing = threading.RLock()
         self.database = Database(settings.db_url)
         self.sessions = SessionRepository(self.database)
         self.corpus = CorpusRepository(self.database)
@@ -131,6 +166,36 @@ class Store:
 
     def merge_folder(self, session_id: str, merge_id: str) -> Path:
         return self.settings.session_dir(session_id) / "merges" / merge_id
+
+    def export_folder(self, session_id: str, merge_id: str) -> Path:
+        return self.settings.session_dir(session_id) / "exports" / merge_id
+
+    def remove_leftovers(self, *, busy: Callable[[], bool]) -> int:
+        """Delete the folders of sessions and merges that the database does not know: of processes
+        that were killed in the middle.
+
+        Args:
+            busy: whether a merge may be about to be stored; asked after looking at the disk, so
+                that no folder of a merge that begins now is among those found. Then nothing is
+                deleted.
+
+        Returns:
+            How many folders were deleted.
+        """
+        sessions = list((self.settings.data_dir / "sessions").glob("*"))
+        parts = {s: [*s.glob("merges/*"), *s.glob("exports/*")] for s in sessions}
+        if busy():
+            return 0
+        gone: list[Path] = []
+        for folder, inside in parts.items():
+            if self.sessions.get(folder.name) is None:
+                gone.append(folder)
+                continue
+            known = {merge.id for merge in self.merges.list(folder.name)}
+            gone += [path for path in inside if path.name not in known]
+        for path in gone:
+            shutil.rmtree(path, ignore_errors=True)
+        return len(gone)
 
     def adapter_paths(self, merge: MergeRecord) -> list[Path]:
         """Folders of a merge's adapters.

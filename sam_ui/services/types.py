@@ -35,6 +35,10 @@ class TypeService:
         Raises:
             SamError: a name is empty, too long, or has a line break; or there are too many.
         """
+        with self._store.changing:
+            return self._set(session_id, types)
+
+    def _set(self, session_id: str, types: Sequence[EntityType]) -> builtins.list[TypeInfo]:
         self._store.session(session_id)
         names = check_types([t.name for t in types]) if types else []
         definitions: dict[str, str] = {}
@@ -57,13 +61,19 @@ class TypeService:
 
     def add(self, session_id: str, name: str, definition: str = "") -> builtins.list[TypeInfo]:
         """Add one type at the end; one that is there already stays as it is."""
-        known = [EntityType(t.name, t.definition) for t in self.list(session_id)]
-        return self.set(session_id, [*known, EntityType(name, definition)])
+        return self.add_all(session_id, [EntityType(name, definition)])
+
+    def add_all(self, session_id: str, types: Sequence[EntityType]) -> builtins.list[TypeInfo]:
+        """Add types at the end: all of them, or none when one is refused (`SamError`)."""
+        with self._store.changing:
+            known = [EntityType(t.name, t.definition) for t in self.list(session_id)]
+            return self._set(session_id, [*known, *types])
 
     def remove(self, session_id: str, name: str) -> builtins.list[TypeInfo]:
         """Remove one type; nothing happens when it is not there."""
-        kept = [EntityType(t.name, t.definition) for t in self.list(session_id) if t.name != name]
-        return self.set(session_id, kept)
+        with self._store.changing:
+            known = [EntityType(t.name, t.definition) for t in self.list(session_id)]
+            return self._set(session_id, [t for t in known if t.name != name])
 
     def suggestions(self, session_id: str, limit: int = 12) -> builtins.list[TypeSuggestion]:
         """Types of the pool's experts that the session lacks.

@@ -262,23 +262,25 @@ class Match:
 
     def expert_act(self, visit: Visit) -> None:
         match = self.services.match.result(visit.id)
-        draft = self.services.drafts.get(visit.id).following(match)
-        if visit.act.get("act") == "switch":
-            on = str(visit.act.get("value")).lower() == "true"
-            draft = draft.switched(str(visit.act["name"]), on)
-        elif visit.act.get("act") == "recommended" and match is not None:
-            draft = draft.recommended(match)
-        self.services.drafts.put(visit.id, draft)
+
+        def changed(draft: Draft) -> Draft:
+            draft = draft.following(match)
+            if visit.act.get("act") == "switch":
+                on = str(visit.act.get("value")).lower() == "true"
+                return draft.switched(str(visit.act["name"]), on)
+            if visit.act.get("act") == "recommended" and match is not None:
+                return draft.recommended(match)
+            return draft
+
+        self.services.drafts.change(visit.id, changed)
         visit.only = ("experts",)
 
     def set_samples(self, visit: Visit, samples: float) -> None:
-        draft = self.services.drafts.get(visit.id)
-        self.services.drafts.put(visit.id, replace(draft, samples=int(samples)))
+        self.services.drafts.change(visit.id, lambda draft: replace(draft, samples=int(samples)))
         visit.only = ("nothing",)
 
     def set_k(self, visit: Visit, k: float) -> None:
-        draft = self.services.drafts.get(visit.id)
-        self.services.drafts.put(visit.id, replace(draft, k=int(k)))
+        self.services.drafts.change(visit.id, lambda draft: replace(draft, k=int(k)))
         visit.only = ("nothing",)
 
     def again_clicked(self, visit: Visit) -> None:

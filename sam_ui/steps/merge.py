@@ -289,44 +289,18 @@ class Merge:
 
     def weight_act(self, visit: Visit) -> None:
         visit.only = ("weights",)
-        draft, act = self._draft(visit), visit.act
-        name, value = str(act.get("name", "")), str(act.get("value", ""))
-        match act.get("act"):
-            case "switch":
-                draft = draft.switched(name, value.lower() == "true")
-            case "weigh":
-                draft = draft.weighed(name, _number(value))
-            case "remove":
-                draft = draft.removed(name)
-            case "add" if value:
-                draft = draft.switched(value, True)
-            case "normalise":
-                draft = draft.normalised()
-            case "recommended":
-                found = self.services.match.result(visit.id)
-                draft = draft.recommended(found) if found else draft
-        self.services.drafts.put(visit.id, draft)
+        match = self.services.match.result(visit.id)
+        self.services.drafts.change(
+            visit.id, lambda draft: _weighed(draft.following(match), visit.act, match)
+        )
 
     def method_act(self, visit: Visit) -> None:
         visit.only = ("method",)
-        draft, act = self._draft(visit), visit.act
-        value = str(act.get("value", ""))
+        match = self.services.match.result(visit.id)
         methods = {m.key: m for m in _offered(self.services.merge.methods())}
-        match act.get("act"):
-            case "method" if value in methods:
-                draft = replace(draft, method=value, parameters={})
-            case "rank":
-                draft = replace(draft, rank=int(value) if value.isdigit() else None)
-            case "kind":
-                draft = replace(draft, dual=value == "dual")
-            case "parameter" if draft.method in methods:
-                for parameter in methods[draft.method].parameters:
-                    if parameter.name == act.get("name"):
-                        checked = parameter.check(value)
-                        draft = replace(
-                            draft, parameters={**draft.parameters, parameter.name: checked}
-                        )
-        self.services.drafts.put(visit.id, draft)
+        self.services.drafts.change(
+            visit.id, lambda draft: _set_up(draft.following(match), visit.act, methods)
+        )
 
     def past_act(self, visit: Visit) -> None:
         merge = self.services.merge.get(visit.id, str(visit.act.get("merge", "")))
@@ -346,6 +320,43 @@ class Merge:
 def _offered(methods: Sequence[Any]) -> list[Any]:
     # Methods that learn from texts or corrections have no place to give these to them yet.
     return [method for method in methods if method.needs == "none"]
+
+
+def _weighed(draft: Draft, act: Mapping[str, Any], found: MatchView | None) -> Draft:
+    """The draft after an action among the weights."""
+    name, value = str(act.get("name", "")), str(act.get("value", ""))
+    match act.get("act"):
+        case "switch":
+            return draft.switched(name, value.lower() == "true")
+        case "weigh":
+            return draft.weighed(name, _number(value))
+        case "remove":
+            return draft.removed(name)
+        case "add" if value:
+            return draft.switched(value, True)
+        case "normalise":
+            return draft.normalised()
+        case "recommended" if found is not None:
+            return draft.recommended(found)
+    return draft
+
+
+def _set_up(draft: Draft, act: Mapping[str, Any], methods: Mapping[str, Any]) -> Draft:
+    """The draft after an action among method, parameters, rank and kind."""
+    value = str(act.get("value", ""))
+    match act.get("act"):
+        case "method" if value in methods:
+            return replace(draft, method=value, parameters={})
+        case "rank":
+            return replace(draft, rank=int(value) if value.isdecimal() else None)
+        case "kind":
+            return replace(draft, dual=value == "dual")
+        case "parameter" if draft.method in methods:
+            for parameter in methods[draft.method].parameters:
+                if parameter.name == act.get("name"):
+                    checked = parameter.check(value)
+                    return replace(draft, parameters={**draft.parameters, parameter.name: checked})
+    return draft
 
 
 def _number(value: str) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 from gradio.processing_utils import save_file_to_cache
@@ -120,7 +119,8 @@ class Share:
             (self.csv, share.annotations_csv),
             (self.recipe_file, share.recipe_json),
         ):
-            updates[button] = _offer(button, make, visit.id, merge.id)
+            path = _offered(visit, button, make, merge.id)
+            updates[button] = gr.DownloadButton(value=path, interactive=path is not None)
         return updates
 
     def _merge(self, visit: Visit) -> MergeInfo | None:
@@ -133,7 +133,7 @@ class Share:
         merge = self._merge(visit)
         if merge is None:
             return Primary("Go to Merge")
-        path = _offered(self.model_file, self.services.share.adapter_zip, visit.id, merge.id)
+        path = _offered(visit, self.model_file, self.services.share.adapter_zip, merge.id)
         return Primary("Download the model", download=path)
 
     def press(self, visit: Visit) -> None:
@@ -182,18 +182,17 @@ def _download(label: str, elem_id: str) -> gr.DownloadButton:
 
 
 def _offered(
-    button: gr.DownloadButton, make: Callable[..., Path], session_id: str, merge_id: str
+    visit: Visit, button: gr.DownloadButton, make: Callable[..., Path], merge_id: str
 ) -> str | None:
     """The file copied to where Gradio may serve it, under a name that cannot be guessed."""
-    try:
-        return save_file_to_cache(make(session_id, merge_id), button.GRADIO_CACHE)
-    except SamError:
-        return None
-
-
-def _offer(button: Any, make: Callable[..., Path], session_id: str, merge_id: str) -> Any:
-    path = _offered(button, make, session_id, merge_id)
-    return gr.DownloadButton(value=path, interactive=path is not None)
+    what = make.__name__
+    if what not in visit.files:
+        try:
+            path = make(visit.id, merge_id)
+            visit.files[what] = save_file_to_cache(path, button.GRADIO_CACHE)
+        except SamError:
+            visit.files[what] = None
+    return visit.files[what]
 
 
 def build(page: Page) -> None:

@@ -132,7 +132,10 @@ def build(page: Page, recents: gr.BrowserState, enter: Callable[..., Updates]) -
         listing = page.add(action_html("recent-sessions"))
 
     def paint(visit: Visit) -> Updates:
-        return {listing: sessions_html(visit.filters.pop("recent", []))}
+        # Without it the start page is only painted again (a notice was dismissed): it stays.
+        if "recent" not in visit.filters:
+            return {}
+        return {listing: sessions_html(visit.filters.pop("recent"))}
 
     def start_sample(visit: Visit, kept: Any) -> Updates:
         return enter(visit, services.sessions.try_sample(visit.act.get("name")), kept)

@@ -16,6 +16,8 @@ from sam_ui.steps.common import heading, pager_html, turned
 __all__ = ["build", "files_html", "preview_html", "types_html"]
 
 PAGE = 12
+Waiting = list[tuple[str, list[str]]]
+"""Tables whose column is still to be chosen: path of the file, its columns."""
 LIKELY_COLUMNS = ("text", "sentence", "sentences", "content", "abstract", "body", "document")
 
 
@@ -148,6 +150,7 @@ class Upload:
                                 label="Column", scale=2)
                 )  # fmt: skip
                 self.choice_go = gr.Button("Use this column", size="sm", elem_id="use-column")
+                self.choice_no = gr.Button("Leave it out", size="sm", elem_id="leave-out")
         self.paste = self.page.add(
             gr.Textbox(
                 label="or paste text", lines=3, max_lines=8, elem_id="paste",
@@ -173,8 +176,9 @@ class Upload:
 
     def _listen(self) -> None:
         on = self.page.on
-        on(self.drop.upload, self.dropped, [self.drop])
+        on(self.drop.upload, self.dropped, [self.drop, self.waiting])
         on(self.choice_go.click, self.chosen, [self.waiting, self.choice_box])
+        on(self.choice_no.click, self.left_out, [self.waiting])
         on(self.paste_go.click, self.pasted, [self.paste])
         on(self.files.act, self.file_act, event=True)
         on(self.types_go.click, self.typed, [self.types_box])
@@ -242,10 +246,12 @@ class Upload:
 
     # ---- listeners --------------------------------------------------------------------------
 
-    def dropped(self, visit: Visit, paths: Sequence[str] | None) -> None:
+    def dropped(
+        self, visit: Visit, paths: Sequence[str] | None, waiting: Waiting | None = None
+    ) -> None:
         visit.only = ("texts",)
         visit.extra[self.drop] = gr.File(value=None)
-        waiting: list[tuple[str, list[str]]] = []
+        waiting = list(waiting or [])  # tables dropped before, whose column is still asked for
         ready: list[tuple[str, bytes]] = []
         for path in map(Path, paths or []):
             data = path.read_bytes()
@@ -258,7 +264,7 @@ class Upload:
         if ready:
             self.services.corpus.add_files(visit.id, ready)
 
-    def _ask_column(self, visit: Visit, waiting: list[tuple[str, list[str]]]) -> None:
+    def _ask_column(self, visit: Visit, waiting: Waiting) -> None:
         visit.extra[self.waiting] = waiting
         visit.extra[self.choice] = gr.Column(visible=bool(waiting))
         if waiting:
@@ -269,15 +275,23 @@ class Upload:
             )
             visit.extra[self.choice_box] = gr.Dropdown(choices=columns, value=likely)
 
-    def chosen(
-        self, visit: Visit, waiting: list[tuple[str, list[str]]] | None, column: str | None
-    ) -> None:
+    def chosen(self, visit: Visit, waiting: Waiting | None, column: str | None) -> None:
         visit.only = ("texts",)
         if not waiting:
             return
         path = Path(waiting[0][0])
+        try:
+            data = path.read_bytes()
+        except OSError:  # dropped a day ago
+            self._ask_column(visit, waiting[1:])
+            raise SamError(f"{path.name} was dropped too long ago.", "Drop it again.") from None
+        # When this column cannot be used, the question stays.
+        self.services.corpus.add_files(visit.id, [(path.name, data)], column=column)
         self._ask_column(visit, waiting[1:])
-        self.services.corpus.add_files(visit.id, [(path.name, path.read_bytes())], column=column)
+
+    def left_out(self, visit: Visit, waiting: Waiting | None) -> None:
+        visit.only = ("texts",)
+        self._ask_column(visit, (waiting or [])[1:])
 
     def pasted(self, visit: Visit, text: str) -> Updates:
         self.services.corpus.add_text(visit.id, text)
@@ -293,10 +307,7 @@ class Upload:
     def _add_types(self, visit: Visit, text: str) -> None:
         from experts.corpus import parse_types
 
-        have = {kind.name.casefold() for kind in self.services.types.list(visit.id)}
-        for kind in parse_types(text):
-            if kind.name.casefold() not in have:
-                self.services.types.add(visit.id, kind.name, kind.definition)
+        self.services.types.add_all(visit.id, parse_types(text))
 
     def typed(self, visit: Visit, text: str) -> Updates:
         self._add_types(visit, text)

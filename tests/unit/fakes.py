@@ -120,7 +120,7 @@ class FakeEngine(Engine):
         super().__init__(settings, pool=pool)
         self.gate: threading.Event | None = None
         self.entered = threading.Event()
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
 
     def _wait(self, cancelled: Any) -> None:
         self.entered.set()

@@ -9,7 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect
 
-from db import Database, migrate
+from db import Database, UnknownSchemaError, migrate
 from db.engine import make_engine
 from db.models import Base
 from db.repositories import SessionRepository
@@ -38,6 +38,16 @@ def test_migrating_again_keeps_what_is_there(url: str) -> None:
     database.close()
     assert kept is not None
     assert kept.name == "Lake sediments"
+
+
+def test_a_newer_database_is_told_apart(url: str) -> None:
+    migrate(url)
+    engine = make_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    engine.dispose()
+    with pytest.raises(UnknownSchemaError):
+        migrate(url)
 
 
 def test_downgrade_removes_every_table(url: str) -> None:

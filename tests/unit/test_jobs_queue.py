@@ -161,10 +161,19 @@ def test_a_heartbeat_keeps_the_job(queue: JobQueue, database: Database, one: str
 def test_giving_back_does_not_count_as_an_attempt(queue: JobQueue, one: str) -> None:
     job_id = queue.submit(one, "match", {})
     queue.jobs.take("w")
-    queue.jobs.give_back(job_id, "w")
+    queue.jobs.give_back("w")
     job = queue.jobs.take("w2")
     assert job is not None
     assert (job.id, job.attempts) == (job_id, 1)
+
+
+def test_giving_back_a_job_that_was_asked_to_stop_cancels_it(queue: JobQueue, one: str) -> None:
+    job_id = queue.submit(one, "match", {})
+    queue.jobs.take("w")
+    queue.cancel(job_id)
+    queue.jobs.give_back("w")
+    assert state(queue, job_id) == "cancelled"
+    assert queue.jobs.take("w2") is None
 
 
 def test_forget_spares_unfinished_and_recent_jobs(

@@ -180,7 +180,7 @@ def test_supervised_worker_runs_jobs_restarts_and_ends(services: Services) -> No
         assert first_pid is not None
         first = services.queue.submit(None, "tidy", {})
         wait_for(lambda: job_of(services, first).state == "done", "the first job")
-        assert job_of(services, first).result == {"forgotten": 0}
+        assert job_of(services, first).result == {"forgotten": 0, "removed": 0}
 
         os.kill(first_pid, signal.SIGKILL)
         second = services.queue.submit(None, "tidy", {})
@@ -205,6 +205,129 @@ def test_a_worker_that_cannot_start_fails_the_queue(
     assert view is not None
     assert "cannot be started" in view.what
     assert view.hint
+
+
+def test_jobs_fail_at_once_while_the_worker_cannot_start(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sam_ui.jobs.supervisor.MAX_STARTS", 2)
+    monkeypatch.setattr(Settings, "as_env", lambda _self: {"SAM_PORT": "nonsense"})
+    session = services.sessions.create()
+    with Supervisor(services) as supervisor:
+        first = services.queue.submit(session.id, "match", {})
+        wait_for(lambda: job_of(services, first).state == "failed", "the queue is given up")
+        spawned: list[bool] = []
+        monkeypatch.setattr(supervisor, "_spawn", lambda: spawned.append(True))
+        later = services.queue.submit(session.id, "match", {})
+        wait_for(lambda: job_of(services, later).state == "failed", "the later job is refused")
+        assert spawned == []
+
+
+def test_the_watch_outlives_a_process_that_cannot_be_made(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spawn, refused = Supervisor._spawn, threading.Event()
+
+    def spawning(self: Supervisor) -> None:
+        if self._starts and not refused.is_set():
+            refused.set()
+            raise OSError("Cannot allocate memory")
+        spawn(self)
+
+    monkeypatch.setattr(Supervisor, "_spawn", spawning)
+    with Supervisor(services) as supervisor:
+        assert supervisor.pid is not None
+        os.kill(supervisor.pid, signal.SIGKILL)
+        wait_for(refused.is_set, "the system refuses a process")
+        wait_for(lambda: supervisor.pid is not None, "another attempt")
+
+
+def test_stopping_the_app_never_counts_against_a_job(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice the app is stopped while its worker is deaf in a job: the job is still not to blame."""
+    deaf = "import signal, threading\nsignal.signal(15, signal.SIG_IGN)\nthreading.Event().wait()"
+
+    def spawning(self: Supervisor) -> None:
+        self._name = f"deaf-{len(names)}"
+        names.append(self._name)
+        self._process = subprocess.Popen([sys.executable, "-c", deaf])
+
+    names: list[str] = []
+    monkeypatch.setattr(Supervisor, "_spawn", spawning)
+    monkeypatch.setattr("sam_ui.jobs.supervisor.TERMINATE_S", 0.1)
+    session = services.sessions.create()
+    job_id = services.queue.submit(session.id, "match", {})
+    for _ in range(3):
+        with Supervisor(services):
+            taken = services.queue.jobs.take(names[-1])
+            assert taken is not None
+            assert taken.id == job_id
+        job = job_of(services, job_id)
+        assert (job.state, job.attempts) == ("queued", 0)
+
+
+def test_torch_running_out_of_memory_is_told_as_such(services: Services) -> None:
+    def handler(_context: JobContext) -> dict[str, Any]:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 TB")
+
+    assert "memory" in run_one(services, handler, {}).what
+
+
+def test_a_cancel_just_before_the_end_counts(services: Services) -> None:
+    def handler(context: JobContext) -> dict[str, Any]:
+        assert not context.cancelled()  # asked, and remembered for a while
+        context.services.queue.cancel(context.job.id)
+        context.check()
+        raise AssertionError("what was cancelled would have been stored")
+
+    assert run_one(services, handler, {}).state == "cancelled"
+
+
+def test_no_stage_foretells_another(services: Services) -> None:
+    """Loading for a minute, then reading a sentence a second: nothing nonsensical in between."""
+    seconds = 0.0
+    told: list[tuple[str, float | None]] = []
+    context = _context(services, lambda: seconds, told)
+    merging, reading = context.stage(0.0, 0.3), context.stage(0.3, 1.0)
+    for done in range(5):
+        seconds += 1
+        merging(done, 5, "Merging the experts")
+    reading(0, 1, "Loading the base model")
+    seconds += 60
+    for done in range(1, 100):
+        seconds += 1
+        reading(done, 100, f"Reading sentence {done} of 100")
+    assert [message for message, _ in told[5:7]] == [
+        "Loading the base model",
+        "Reading sentence 1 of 100",
+    ]
+    known = [(message, eta) for message, eta in told if eta is not None]
+    assert len(known) > 90
+    for message, eta in known:
+        assert eta == pytest.approx(100 - int(message.split()[2]), abs=1.0)
+
+
+def _context(
+    services: Services, clock: Callable[[], float], told: list[tuple[str, float | None]]
+) -> JobContext:
+    services.queue.submit(services.sessions.create().id, "probe", {})
+    job = services.queue.jobs.take("w")
+    assert job is not None
+
+    class Jobs:
+        def report(self, *_: Any, message: str, eta_s: float | None, **_more: Any) -> None:
+            told.append((message, eta_s))
+
+    return JobContext(
+        job,
+        worker="w",
+        jobs=Jobs(),  # type: ignore[arg-type]
+        services=services,
+        engine=None,  # type: ignore[arg-type]
+        stopping=threading.Event(),
+        clock=clock,
+    )
 
 
 def test_worker_ends_with_its_parent(services: Services, tmp_path: Path) -> None:

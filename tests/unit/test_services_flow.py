@@ -264,8 +264,10 @@ def test_deleting_a_merge_removes_its_files(
     merge_id = services.merge.list(session_id)[0].id
     folder = services.store.merge_folder(session_id, merge_id)
     assert folder.is_dir()
+    exported = services.share.annotations_jsonl(session_id)
     services.merge.delete(session_id, merge_id)
     assert not folder.exists()
+    assert not exported.exists()
     assert services.merge.list(session_id) == []
     assert services.predict.page(session_id) is None
     refused(lambda: services.predict.start(session_id, merge_id))

@@ -207,3 +207,70 @@ def test_every_sample_opens_with_texts_and_types(services: Services) -> None:
     assert services.sessions.try_sample().name == "Lake sediments"
     with pytest.raises(SamError):
         services.sessions.try_sample("../../secret")
+
+
+def test_a_paste_that_is_too_large_is_refused(services: Services, session_id: str) -> None:
+    with pytest.raises(SamError, match="The text has 2 MB") as caught:
+        services.corpus.add_text(session_id, "Öl. " * 300_000)
+    assert caught.value.hint
+    assert services.corpus.files(session_id) == []
+
+
+def test_the_same_file_again_and_again_does_not_fill_the_disk(
+    services: Services, session_id: str
+) -> None:
+    file = ("a.txt", b"It rained. Bob left.")
+    services.corpus.add_files(session_id, [file])
+    services.corpus.add_files(session_id, [file])
+    with pytest.raises(SamError, match="repeated ones included"):
+        services.corpus.add_files(session_id, [file])
+    assert services.corpus.counts(session_id).sentences == 2
+
+
+@pytest.mark.parametrize("search", ["x" * 100_000, "\ud800", "%_'"])
+def test_odd_searches_find_nothing(services: Services, session_id: str, search: str) -> None:
+    services.corpus.add_text(session_id, "It rained.")
+    assert services.corpus.sentences(session_id, search=search).total == 0
+
+
+def test_of_too_many_types_none_is_added(services: Services, session_id: str) -> None:
+    services.types.add(session_id, "person")
+    with pytest.raises(SamError, match="101"):
+        services.types.add_all(session_id, [EntityType(f"type {i}") for i in range(100)])
+    assert [t.name for t in services.types.list(session_id)] == ["person"]
+    services.types.add_all(session_id, [EntityType(f"type {i}") for i in range(99)])
+    assert len(services.types.list(session_id)) == 100
+
+
+def test_quick_clicks_do_not_undo_each_other(services: Services, session_id: str) -> None:
+    """Listeners of one page run side by side."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def click(number: int) -> None:
+        services.types.add(session_id, f"type {number}")
+        services.drafts.change(session_id, lambda draft: draft.switched(f"expert {number}", True))
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(click, range(24)))
+    assert len(services.types.list(session_id)) == 24
+    assert len(services.drafts.get(session_id).experts) == 24
+
+
+def test_a_database_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    (tmp_path / "sam.sqlite3").write_bytes(b"this is no database " * 100)
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path, tmp_path / "file" / "below"):
+        with pytest.raises(SamError, match="cannot be opened") as caught:
+            Services(Settings(data_dir=folder, _env_file=None))  # type: ignore[call-arg]
+        assert str(folder) in caught.value.what
+        assert "SAM_DATA_DIR" in caught.value.hint
+
+
+def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, _env_file=None)  # type: ignore[call-arg]
+    services = Services(settings)
+    with services.store.database.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    services.close()
+    with pytest.raises(SamError, match="newer version"):
+        Services(settings)
