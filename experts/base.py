@@ -159,10 +159,10 @@ def linear_shapes(base_model: str = "", *, data_dir: Path) -> dict[str, tuple[in
     path = base_model or str(prepare_base(data_dir))
     try:
         config = AutoConfig.from_pretrained(path)
-    except (OSError, ValueError, KeyError) as error:
-        raise _cannot_load(path, error) from None
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)
+    except Exception as error:
+        raise _cannot_load(path, error) from error
     shapes: dict[str, tuple[int, int]] = {}
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear) or _transposed(module):
@@ -172,8 +172,9 @@ def linear_shapes(base_model: str = "", *, data_dir: Path) -> dict[str, tuple[in
 
 
 def _cannot_load(path: str, error: Exception) -> SamError:
+    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
     return SamError(
-        f"The base model {path!r} cannot be loaded: {str(error).splitlines()[0]}",
+        f"The base model {path!r} cannot be loaded: {reason}",
         "Check SAM_BASE_MODEL: a hub id such as google/gemma-3-270m, or a folder with "
         "config.json, safetensors and a tokenizer.",
     )
@@ -204,8 +205,8 @@ def load_base(
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
         model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=chosen_dtype)
-    except (OSError, ValueError, KeyError) as error:
-        raise _cannot_load(path, error) from None
+    except Exception as error:  # each architecture and file format fails in its own way
+        raise _cannot_load(path, error) from error
     model.requires_grad_(False)
     model.to(chosen_device).eval()
     log.info("base model %s on %s in %s", path, chosen_device, chosen_dtype)

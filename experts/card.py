@@ -95,7 +95,7 @@ class ExpertCard(BaseModel):
                 f"The expert card {path} is not valid: {field}: {first['msg']}.",
                 "Mend the field, or train the expert again.",
             ) from None
-        except (ValueError, UnicodeDecodeError):
+        except (ValueError, RecursionError):
             raise SamError(
                 f"The expert card {path} is not JSON.", "Restore the file from its source."
             ) from None

@@ -25,6 +25,7 @@ __all__ = [
     "EntityType",
     "FileReport",
     "Sentence",
+    "check_labelled",
     "check_types",
     "duplicate_key",
     "list_columns",
@@ -32,8 +33,8 @@ __all__ = [
     "read_bytes",
     "read_corpus",
     "read_examples",
-    "read_records",
     "read_text",
+    "read_units",
     "split_sentences",
     "write_predictions",
 ]
@@ -159,25 +160,47 @@ def list_columns(name: str, data: bytes) -> list[str]:
     return columns_of(name, decode(name, data).text)
 
 
-def read_records(
-    path: Path | str, *, column: str | None = None, gold: bool = True, max_bytes: int = MAX_BYTES
-) -> list[Example]:
-    """The records of a file as they stand: nothing split, left out or changed.
+def read_units(
+    path: Path | str, *, column: str | None = None, gold: bool = True
+) -> list[tuple[str, tuple[Span, ...] | None]]:
+    """The texts to predict for, with their true spans (None where the file says nothing of them).
 
-    For a jsonl this is one example for each line that is not blank, in order.
+    A jsonl file, whatever its ending, gives one text for each line that is not blank, in order and
+    unchanged, so that input and output go together line by line; other files give their sentences.
 
     Raises:
         SamError: as :func:`read_corpus`; an empty ``text`` in a jsonl is allowed.
     """
-    parsed = _parse(Path(path), Options(column, gold), max_bytes)
-    return [Example(record.text, record.spans or ()) for record in parsed.records]
+    name = Path(path).name
+    fmt, decoded, parsed = read_file(
+        name, _read_bytes(Path(path), MAX_BYTES), Options(column, gold)
+    )
+    if fmt is FORMATS["jsonl"]:
+        return [(record.text, record.spans) for record in parsed.records]
+    corpus = Corpus()
+    _add(corpus, set(), name, fmt.key, decoded.encoding, parsed)
+    texts = (sentence.text for sentence in _not_empty(corpus, name).sentences)
+    return list(zip(texts, corpus.gold, strict=True))
+
+
+def check_labelled(path: Path | str, gold: Iterable[tuple[Span, ...] | None]) -> None:
+    """Refuse a file that says nothing about entities where they are to be used.
+
+    Raises:
+        SamError: naming the file, if every entry is None.
+    """
+    if all(spans is None for spans in gold):
+        raise SamError(
+            f"{Path(path).name} says nothing about its entities.",
+            "Leave out --gold, or give a labelled file (jsonl with “entities”, or CoNLL).",
+        )
 
 
 def read_examples(path: Path | str, *, max_bytes: int = MAX_BYTES) -> list[Example]:
     """The records of a labelled file, for training and evaluation.
 
     Raises:
-        SamError: as :func:`read_records`, and for a record that says nothing about its entities
+        SamError: as :func:`read_units`, and for a record that says nothing about its entities
             (an empty list says that there are none).
     """
     name = Path(path).name
@@ -351,6 +374,6 @@ def _line(text: str, spans: Iterable[Span]) -> str:
             "label": span.label,
         }
         if span.score is not None:
-            entity["score"] = round(span.score, 6)
+            entity["score"] = float(f"{span.score:.6g}")  # never 0 for what is only unlikely
         entities.append(entity)
     return json.dumps({"text": text, "entities": entities}, ensure_ascii=False) + "\n"

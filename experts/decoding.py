@@ -8,6 +8,7 @@ decoding itself and nothing is searched for afterwards.
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass, field
 
 from experts.prompt import TokenizedText
@@ -119,5 +120,5 @@ class CopyState:
         return appended
 
     def probability(self, mention: Mention) -> float:
-        """Probability of a mention in [0, 1]."""
-        return math.exp(mention.log_probability)
+        """Probability of a mention in (0, 1]: the least that a float holds rather than 0."""
+        return max(math.exp(mention.log_probability), sys.float_info.min)

@@ -52,6 +52,11 @@ def prepare_base(data_dir: Path) -> Path:
         _convert(gguf, work / "out")
         with contextlib.suppress(OSError):  # another process may have been first: its result stands
             os.replace(work / "out", target)
+        if not target.is_dir():
+            raise SamError(
+                f"The converted base model cannot be put in {target}.",
+                "Remove what is in its place, or set SAM_DATA_DIR to another folder.",
+            )
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return target

@@ -24,6 +24,8 @@ from experts.merging.adapters import Adapter, load_adapter
 from experts.packing import PackedRow, attention_argument, join, pack
 from experts.prompt import Prompter, TokenizedText
 from experts.spans import Span, drop_overlaps
+from experts.support import check_supported, context_length, not_finite
+from experts.windows import windows as cut
 
 __all__ = ["DECODER_VERSION", "Extractor"]
 
@@ -32,7 +34,7 @@ DECODER_VERSION = 1
 _BATCH_TOKENS = 512  # packed tokens read in one pass: wide enough for the matrix units
 _WIDE = 96  # branches that are decoded together
 _TEXT_TOKENS = 320  # longer texts are read in windows
-_OVERLAP_WORDS = 40
+_LEAST_TEXT_TOKENS = 16  # windows of less tell nothing
 
 
 @dataclass(slots=True)
@@ -72,6 +74,7 @@ class Extractor:
         self.base = base
         self.none_bias = none_bias
         self.prompter = Prompter(base.tokenizer)
+        check_supported(base, self.prompter)
         self._decoder = decoder_of(base.model)
         self._head = CandidateHead(base.model)
 
@@ -101,7 +104,8 @@ class Extractor:
             For each text its spans, sorted by position.
 
         Raises:
-            SamError: for an adapter that does not fit the base model, or no types.
+            SamError: for an adapter that does not fit the base model, no types, a type too long for
+            the base model, or scores that are not finite.
             Cancelled: if `cancelled` said so.
         """
         if not types:
@@ -117,6 +121,8 @@ class Extractor:
                 done += len({branch.window.source for branch in branches})
                 if progress is not None:
                     progress(min(done, len(texts)), len(texts))
+        if progress is not None and done < len(texts):  # texts without a word are in no batch
+            progress(len(texts), len(texts))
         return [_tidy(spans, overlapping) for spans in found]
 
     def _deltas(
@@ -154,7 +160,12 @@ class Extractor:
     def _batches(self, texts: Sequence[str], types: list[str]) -> Iterator[list[_Window]]:
         """Windows of similar length together, bounded by packed tokens."""
         queries = [self.prompter.query(entity_type) for entity_type in types]
-        windows = [w for i, text in enumerate(texts) for w in self._windows(i, text, queries)]
+        limit = self._text_limit(queries)
+        windows = [
+            _Window(i, part, pack(self.prompter.prefix(part), queries))
+            for i, text in enumerate(texts)
+            for part in cut(self.prompter.text(text), limit)
+        ]
         windows.sort(key=lambda w: len(w.row.tokens))
         batch: list[_Window] = []
         size = 0
@@ -168,19 +179,22 @@ class Extractor:
         if batch:
             yield batch
 
-    def _windows(self, source: int, text: str, queries: list[list[int]]) -> Iterator[_Window]:
-        tokens = self.prompter.text(text)
-        begin = 0
-        while begin < len(tokens.words):
-            end = begin
-            limit = tokens.first[begin] + _TEXT_TOKENS
-            while end < len(tokens.words) and (end == begin or tokens.first[end + 1] <= limit):
-                end += 1
-            part = tokens.slice(begin, end)
-            yield _Window(source, part, pack(self.prompter.prefix(part), queries))
-            if end == len(tokens.words):
-                return
-            begin = max(begin + 1, end - _OVERLAP_WORDS)
+    def _text_limit(self, queries: list[list[int]]) -> int:
+        """Tokens of text for which the base model has positions enough, whatever the answer."""
+        positions = context_length(self.base)
+        if positions is None:
+            return _TEXT_TOKENS
+        longest = max(map(len, queries))
+        around = len(self.prompter.prefix(self.prompter.text(""))) + longest
+        # At worst the answer copies every token, each a mention with a line break of its own.
+        room = (positions - around) // 3
+        if room < _LEAST_TEXT_TOKENS:
+            raise SamError(
+                f"An entity type of {longest} tokens leaves no room for the text: the base model "
+                f"reads {positions}.",
+                "Give the type a shorter name, or set SAM_BASE_MODEL to a model that reads more.",
+            )
+        return min(_TEXT_TOKENS, room)
 
     def _read(self, windows: list[_Window], types: int) -> tuple[list[_Branch], _Going | None]:
         """Read texts with all types; the branches that do not end at once go on."""
@@ -231,6 +245,8 @@ class Extractor:
         if self.none_bias:
             logits[:, column[self.prompter.list_end]] += self.none_bias
         best, choice = logits.masked_fill_(mask, -torch.inf).log_softmax(-1).max(-1)
+        if not bool(torch.isfinite(best).all()):
+            raise not_finite()
         for branch, c, log_p in zip(branches, choice.tolist(), best.tolist(), strict=True):
             branch.state.push(ids[c], log_p)
             branch.pending = [ids[c], *branch.state.forced()]

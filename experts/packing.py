@@ -111,14 +111,16 @@ def attention_argument(
     config = config.get_text_config()
     layer_types = set(getattr(config, "layer_types", None) or ())
     full = _additive(visible, dtype)
-    if "sliding_attention" not in layer_types:
-        return full
     window = getattr(config, "sliding_window", None)
     sliding = full
     if window and query_positions is not None and key_positions is not None:
         distance = query_positions[:, :, None] - key_positions[:, None, :]
         if int(distance.max()) >= window:
             sliding = _additive(visible & (distance < window), dtype)
+    if not layer_types:  # Mistral, Phi 3, Mixtral: every layer slides, or none
+        return sliding
+    if "sliding_attention" not in layer_types:
+        return full
     return {"full_attention": full, "sliding_attention": sliding}
 
 

@@ -6,11 +6,14 @@ Experts are added and removed at any time, without training anything.
 from __future__ import annotations
 
 import difflib
+import logging
+import lzma
 import os
 import shutil
 import stat
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +26,8 @@ from experts.card import ExpertCard
 from experts.errors import SamError
 
 __all__ = ["Expert", "Pool"]
+
+log = logging.getLogger(__name__)
 
 CARD = "card.json"
 EXEMPLARS = "exemplars.safetensors"
@@ -72,13 +77,22 @@ class Pool:
         self._shapes = shapes
 
     def list(self) -> list[Expert]:
-        """All experts, sorted by name; a person's own takes the place of a bundled one."""
+        """All experts, sorted by name; a person's own takes the place of a bundled one.
+
+        An expert whose card cannot be read is left out, with a warning in the log, so that one
+        damaged file does not take the others away.
+        """
         found: dict[str, Expert] = {}
         for folder, bundled in ((self._bundled, True), (self._own, False)):
             for card in sorted(folder.glob(f"*/{CARD}")) if folder else ():
                 if card.parent.name.startswith("."):
                     continue
-                expert = Expert(card.parent.name, card.parent, ExpertCard.load(card), bundled)
+                try:
+                    known = ExpertCard.load(card)
+                except SamError as error:
+                    log.warning("%s %s", error.what, error.hint)
+                    continue
+                expert = Expert(card.parent.name, card.parent, known, bundled)
                 if self._base_model in (None, expert.card.base_model):
                     found[expert.name] = expert
         return [found[name] for name in sorted(found)]
@@ -87,11 +101,15 @@ class Pool:
         """One expert by name.
 
         Raises:
-            SamError: if there is none, with the nearest names.
+            SamError: if there is none, with the nearest names; if its card is damaged or it belongs
+            to another base model.
         """
         experts = {expert.name: expert for expert in self.list()}
         if name in experts:
             return experts[name]
+        for folder in filter(None, (self._own, self._bundled)):
+            if Path(name).name == name and (folder / name / CARD).is_file():
+                self._check_base(ExpertCard.load(folder / name / CARD))  # why it is not listed
         near = difflib.get_close_matches(name, experts, n=3, cutoff=0.5)
         hint = f"Did you mean {' or '.join(near)}?" if near else "`sam-ui experts list` names all."
         raise SamError(f"There is no expert named {name!r} in the pool.", hint)
@@ -132,12 +150,8 @@ class Pool:
                 "An expert is a folder or zip with " + ", ".join(_FILES) + ".",
             )
         card = ExpertCard.load(folder / CARD)
-        if self._base_model is not None and card.base_model != self._base_model:
-            raise SamError(
-                f"The expert {card.name!r} was trained on {card.base_model}, this pool's base "
-                f"model is {self._base_model}.",
-                "Start SaM with SAM_BASE_MODEL set to the expert's base model to use it.",
-            )
+        self._check_base(card)
+        _check_domain(folder, card)
         adapter = load_adapter(
             folder,
             name=card.name,
@@ -151,21 +165,30 @@ class Pool:
             )
         return card
 
+    def _check_base(self, card: ExpertCard) -> None:
+        if self._base_model is not None and card.base_model != self._base_model:
+            raise SamError(
+                f"The expert {card.name!r} was trained on {card.base_model}, this pool's base "
+                f"model is {self._base_model}.",
+                "Start SaM with SAM_BASE_MODEL set to the expert's base model to use it.",
+            )
+
     def remove(self, name: str) -> None:
         """Remove one of the person's own experts.
 
         Raises:
             SamError: if it does not exist or came with SaM.
         """
-        expert = self.get(name)
-        if expert.bundled:
+        folder = self._own / name
+        if Path(name).name != name or not (folder / CARD).is_file():  # a damaged one may go, too
+            self.get(name)
             raise SamError(
                 f"The expert {name!r} came with SaM and cannot be removed.",
                 "Switch it off in the Match step instead.",
             )
         gone = self._own / f".removed-{name}"
         shutil.rmtree(gone, ignore_errors=True)
-        os.replace(expert.path, gone)  # at once for readers, whatever the deletion takes
+        os.replace(folder, gone)  # at once for readers, whatever the deletion takes
         shutil.rmtree(gone, ignore_errors=True)
 
     def means(self, experts: Sequence[Expert], embedder: str) -> npt.NDArray[np.float32]:
@@ -182,6 +205,24 @@ class Pool:
                     "Set SAM_EMBEDDER to the card's, or train the expert again.",
                 )
         return np.asarray([expert.card.mean for expert in experts], dtype=np.float32)
+
+
+def _check_domain(folder: Path, card: ExpertCard) -> None:
+    """Refuse domain vectors that do not belong together; a card may have none."""
+    from safetensors import SafetensorError
+
+    try:
+        vectors = Expert(card.name, folder, card, bundled=False).exemplar_vectors()
+        count, width = vectors.shape
+        whole = len(vectors) in (0, len(card.exemplars)) and bool(np.isfinite(vectors).all())
+    except (SafetensorError, KeyError, ValueError):
+        count, width, whole = 0, 0, False
+    fits = not count or not card.mean or width == len(card.mean)
+    if not (whole and fits and np.isfinite(card.mean).all()):
+        raise SamError(
+            f"The domain of {card.name!r} is damaged: {EXEMPLARS} and {CARD} do not fit.",
+            "Get the expert again from its source, or train it again.",
+        )
 
 
 def _copy(source: Path, work: Path) -> None:
@@ -218,3 +259,8 @@ def _unpack(source: Path, work: Path) -> None:
                         shutil.copyfileobj(packed, out, 1 << 20)
     except (zipfile.BadZipFile, NotImplementedError, EOFError):
         raise SamError(f"{source} is not a zip file.", "Give a folder or a zip.") from None
+    except (RuntimeError, zlib.error, lzma.LZMAError, ValueError) as error:
+        raise SamError(
+            f"{source} cannot be unpacked: it is damaged or has a password.",
+            "Get it again, or unpack it and give the folder.",
+        ) from error

@@ -2,7 +2,8 @@
 
 The second criterion of SaM (arXiv 2506.22813), "performance on sampled instances". Where a person
 has corrected a sentence, the correction is the truth. Elsewhere the truth is what at least half of
-the experts found, every expert having one vote a span.
+the experts found, every expert having one vote a span. One expert alone is no judge of itself: it is
+scored on the corrected sentences only.
 """
 
 from __future__ import annotations
@@ -91,6 +92,10 @@ def score_answers(
     for i, corrected in enumerate(gold or ()):
         if corrected is not None:
             truth[i] = corrected
+    if len(answers) == 1:
+        judged = [i for i, corrected in enumerate(gold or ()) if corrected is not None]
+        truth = [truth[i] for i in judged]
+        answers = {name: [found[i] for i in judged] for name, found in answers.items()}
     return {name: _score(truth, found, types, seed) for name, found in answers.items()}
 
 

@@ -33,6 +33,7 @@ _WORD = regex.compile(
     rf"|(?:[\p{{L}}--[{_UNSPACED}]]\p{{M}}*)+"
     rf"|(?![\s\x1c-\x1f])\X"  # str.isspace takes these four for white space as well
 )
+_SURROGATE = regex.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +120,10 @@ class Prompter:
         """Tokens of a piece of text, without special tokens.
 
         Encoded behind a line break that is cut off again: SentencePiece tokenizers that put a space
-        before every text would otherwise add one to each word.
+        before every text would otherwise add one to each word. Half characters, which no tokenizer
+        takes, are read as replacement characters.
         """
+        piece = _SURROGATE.sub("\ufffd", piece)
         ids = self.tokenizer.encode("\n" + piece, add_special_tokens=False)
         lead = self.tokenizer.encode("\n", add_special_tokens=False)
         if ids[: len(lead)] == lead and len(ids) > len(lead):
@@ -141,16 +144,19 @@ class Prompter:
 
     def text(self, text: str) -> TokenizedText:
         """Tokenize a text word by word, so that no token crosses a word boundary."""
-        words = split_words(text)
+        words: list[Word] = []
         tokens: list[int] = []
         word_of: list[int] = []
         first: list[int] = []
-        for index, word in enumerate(words):
+        for word in split_words(text):
             surface = text[word.start : word.end]
             ids = self._ids(" " + surface if word.spaced else surface)
+            if not ids:  # a sign that the tokenizer drops cannot be copied
+                continue
             first.append(len(tokens))
             tokens.extend(ids)
-            word_of.extend([index] * len(ids))
+            word_of.extend([len(words)] * len(ids))
+            words.append(word)
         first.append(len(tokens))
         return TokenizedText(text, tuple(words), tuple(tokens), tuple(word_of), tuple(first))
 

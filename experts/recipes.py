@@ -86,6 +86,8 @@ def load_recipe(path: Path) -> TrainingRecipe:
         return TrainingRecipe.model_validate(tomllib.loads(path.read_text("utf-8")))
     except FileNotFoundError:
         raise SamError(f"There is no recipe file {path}.", "Check the path.") from None
+    except IsADirectoryError:
+        raise SamError(f"{path} is a folder.", "Name the recipe file in it.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SamError(
             f"{path} is not a TOML file: {error}", "See the recipes in assets."

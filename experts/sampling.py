@@ -38,14 +38,17 @@ def read_split(data: Path, corpus: str, split: str) -> list[Example]:
     if not path.is_file():
         raise SamError(f"The recipe's corpus file {path} does not exist.", "Check --data.")
     examples: list[Example] = []
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+    # Bytes are cut at b"\n" only: a JSON string may hold U+2028 and its like as they are.
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+        if not line.strip():
+            continue
         try:
             record = json.loads(line)
             spans = tuple(
                 sorted(Span(e["start"], e["end"], e["label"]) for e in record["entities"])
             )
             examples.append(Example(record["text"], spans))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise SamError(
                 f"Line {number} of {path} is not a record with text and entities.",
                 "Mend the line: each is a JSON object with `text` and `entities`.",
@@ -91,6 +94,11 @@ class Sampler:
             raise SamError(
                 f"The recipe names the type {unknown[0]!r}, which {corpus.corpus} does not have.",
                 f"It has: {', '.join(labels)}.",
+            )
+        if not labels:
+            raise SamError(
+                f"The corpus {corpus.corpus} has no entities of a type that may be asked.",
+                "Take it out of the recipe, or leave out fewer types.",
             )
         full = tuple(e for e in kept if e.spans)
         empty = tuple(e for e in kept if not e.spans)

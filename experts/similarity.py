@@ -91,11 +91,12 @@ def load_embedder(name: str = "", device: str = "cpu") -> Embedder:
         path = str(get_model_path())
     try:
         model = SentenceTransformer(path, device=None if device == "auto" else device)
-    except (OSError, ValueError) as error:
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise SamError(
-            f"The embedder {name!r} cannot be loaded: {str(error).splitlines()[0]}",
+            f"The embedder {name or EMBEDDED_EMBEDDER!r} cannot be loaded: {reason}",
             "Check SAM_EMBEDDER: a sentence-transformers hub id or a folder.",
-        ) from None
+        ) from error
     return Embedder(name or EMBEDDED_EMBEDDER, model)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from experts.base import BaseModel
 from experts.card import CardData, CardType, ExpertCard
 from experts.embedded import EMBEDDED_BASE
+from experts.errors import SamError
 from experts.evaluate import evaluate
 from experts.extract import Extractor
 from experts.merging.adapters import content_hash, load_adapter
@@ -62,6 +63,7 @@ def train_expert(
         if card.recipe == recipe.model_dump(mode="json"):
             return card
     sampler = Sampler(recipe, data)
+    _check_dev(recipe, data)
     work = out / f".training-{recipe.name}"
     if not resume:
         shutil.rmtree(work, ignore_errors=True)
@@ -93,6 +95,22 @@ def train_expert(
     shutil.rmtree(target, ignore_errors=True)
     os.replace(work, target)
     return card
+
+
+def _check_dev(recipe: TrainingRecipe, data: Path) -> None:
+    """Refuse now what would only be missed when the training is over."""
+    domain = [corpus for corpus in recipe.data if corpus.role == "domain"]
+    if not domain:
+        raise SamError(
+            f"The recipe of {recipe.name} has no corpus of its own domain.",
+            'Give at least one of its [[data]] the role "domain".',
+        )
+    for corpus in domain:
+        if not read_split(data, corpus.corpus, "dev"):
+            raise SamError(
+                f"{data / corpus.corpus / 'dev.jsonl'} is empty.",
+                "Put labelled sentences in it: they score the expert.",
+            )
 
 
 def _types(recipe: TrainingRecipe, sampler: Sampler) -> list[CardType]:
@@ -174,7 +192,8 @@ def _score(
             for e in examples
         )
         texts = [example.text for example in examples]
-        found.extend(extractor.extract(texts, list(names.values()), adapter=adapter))
+        asked = list(dict.fromkeys(names.values()))
+        found.extend(extractor.extract(texts, asked, adapter=adapter))
     report = evaluate(gold, found)
     card.dev_f1 = round(report.micro.f1, 4)
     card.dev_types = {name: round(score.f1, 4) for name, score in report.per_type.items()}

@@ -33,6 +33,7 @@ from experts.packing import PackedRow, attention_argument, join, pack
 from experts.prompt import Prompter
 from experts.recipes import TrainingRecipe
 from experts.sampling import Question, Sampler
+from experts.support import check_supported
 
 __all__ = ["TrainingProgress", "packed_loss", "train_adapter"]
 
@@ -207,8 +208,10 @@ def train_adapter(
         ``{"steps", "loss", "seconds"}``; loss is the mean of the last tenth, in nats a token.
 
     Raises:
+        SamError: if the base model's architecture is not supported.
         Cancelled: if `cancelled` said so.
     """
+    check_supported(base, Prompter(base.tokenizer))
     torch.manual_seed(recipe.seed)
     model: Any = get_peft_model(
         base.model,

@@ -6,6 +6,8 @@ Heavy imports stand inside the commands, so that ``--help`` and mistakes answer 
 from __future__ import annotations
 
 import json
+import math
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -242,8 +244,7 @@ def predict(
     asked = _asked(types)
     if sum((expert is not None, adapter is not None, auto)) > 1:
         raise SamError("--expert, --adapter and --auto exclude each other.", "Give one of them.")
-    if out.is_dir() or not out.absolute().parent.is_dir():
-        raise SamError(f"{out} cannot be written.", "Name a file in a folder that exists.")
+    _check_writable(out, corpus)
     request = Request(corpus, column, asked, gold, samples, k, seed)
     document = run(_engine(), request, expert=expert, adapter=adapter, auto=auto, out=out)
     if as_json:
@@ -296,9 +297,12 @@ def _asked(types: str) -> list[str]:
 
 
 def _sentences(path: Path, column: str | None, gold: bool) -> Corpus:
-    from experts.corpus import read_corpus
+    from experts.corpus import check_labelled, read_corpus
 
-    return read_corpus([path], column=column, gold=gold)
+    corpus = read_corpus([path], column=column, gold=gold)
+    if gold:
+        check_labelled(path, corpus.gold)
+    return corpus
 
 
 def _match(
@@ -331,7 +335,7 @@ def _weights(pairs: list[str]) -> dict[str, float]:
             number = float(weight)
         except ValueError:
             number = float("nan")
-        if not equals or not name or number != number or name in weights:
+        if not equals or not name or not math.isfinite(number) or name in weights:
             raise SamError(
                 f"--expert {pair!r} is not NAME=WEIGHT, or names an expert twice.",
                 "For example: --expert encyclopedia=0.5 --expert biomedicine=0.5",
@@ -344,9 +348,13 @@ def _weights_from(path: Path, criterion: str) -> dict[str, float]:
     try:
         recommended = json.loads(path.read_text("utf-8"))["recommended"][criterion]
         weights = {str(name): float(weight) for name, weight in recommended.items()}
+        if not all(map(math.isfinite, weights.values())):
+            raise ValueError("a weight is not a number")
     except FileNotFoundError:
         raise SamError(f"There is no file {path}.", "Check the path.") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except IsADirectoryError:
+        raise SamError(f"{path} is a folder.", "Name the file with match's output.") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise SamError(
             f"{path} is not the output of `sam-ui match --json`.",
             "Run `sam-ui match CORPUS --types … --json > match.json` first.",
@@ -359,7 +367,25 @@ def _weights_from(path: Path, criterion: str) -> dict[str, float]:
 
 
 def _check_free(out: Path) -> None:
+    """Refuse a folder for a merged adapter that is taken or cannot be made."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SamError(
             f"{out} exists already and is not empty.", "Choose another folder for --out."
         )
+    nearest = next(folder for folder in out.absolute().parents if folder.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise SamError(f"{out} cannot be made in {nearest}.", "Choose another folder for --out.")
+
+
+def _check_writable(out: Path, corpus: Path) -> None:
+    """Refuse a file for predictions that cannot be written, before hours of work, or that would
+    take the place of the texts.
+    """
+    folder = out.absolute().parent
+    if out.is_dir() or not folder.is_dir():
+        raise SamError(f"{out} cannot be written.", "Name a file in a folder that exists.")
+    if out.exists() and corpus.exists() and out.samefile(corpus):
+        raise SamError(f"{out} is the corpus itself.", "Name another file for --out.")
+    regular = not out.exists() or out.is_file()
+    if not os.access(folder if regular else out, os.W_OK):
+        raise SamError(f"{out} cannot be written.", "Choose a folder that is yours.")

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 __all__ = ["fail_politely", "print_json", "print_table", "progress_line"]
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on standard output."""
-    json.dump(value, sys.stdout, ensure_ascii=False, indent=2)
-    sys.stdout.write("\n")
+    """One valid JSON document on standard output, whatever its encoding can hold.
+
+    Raises:
+        ValueError: for a number that JSON does not have; nothing is printed then.
+    """
+    document = json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)
+    try:
+        document.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # a plain ASCII terminal, a file name that is no text
+        document = json.dumps(value, indent=2, allow_nan=False)
+    sys.stdout.write(document + "\n")
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -62,18 +73,21 @@ def progress_line() -> Iterator[Callable[[int, int, str], None]]:
 
 
 def fail_politely(run: Callable[[], Any]) -> int:
-    """Run a command; a person's mistake becomes one message and the exit code 2, never a traceback.
+    """Run a command; a mistake becomes one message and an exit code, never a traceback.
 
     Returns:
-        0; 2 for an error that the person can mend; 1 for one of the system (disk, permissions);
-        130 if interrupted.
+        0; 2 for an error that the person can mend; 1 for one of the system (disk, permissions) or
+        of SaM itself; 130 if interrupted.
     """
     from pydantic import ValidationError
 
     from experts.errors import Cancelled, SamError
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         run()
+        sys.stdout.flush()
         return 0
     except SamError as error:
         return _say(f"{error.what}\n{error.hint}".strip(), 2)
@@ -83,14 +97,24 @@ def fail_politely(run: Callable[[], Any]) -> int:
         return _say(f"The setting SAM_{name} is wrong: {first['msg']}.\nSee the README's table.", 2)
     except (KeyboardInterrupt, Cancelled):
         return _say("Stopped.", 130)
-    except BrokenPipeError:
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else Python complains when it flushes
         return 0
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         return _say(f"The system refused{where}: {error.strerror or error}.", 1)
+    except MemoryError:
+        return _say("There is not enough memory.\nTry with fewer or shorter texts.", 1)
+    except Exception as error:
+        if os.environ.get("SAM_LOG_LEVEL", "").upper() == "DEBUG":
+            traceback.print_exc()
+        reason = f"{type(error).__name__}: {error}".rstrip(": ").splitlines()[0]
+        hint = "Set SAM_LOG_LEVEL=DEBUG to see where, and report it."
+        return _say(f"SaM failed unexpectedly: {reason}\n{hint}", 1)
 
 
 def _say(message: str, code: int) -> int:
-    sys.stdout.flush()
+    with suppress(OSError):
+        sys.stdout.flush()
     print(message, file=sys.stderr)
     return code

@@ -18,6 +18,9 @@ __all__ = ["Request", "run"]
 
 _LONG = 400  # characters; what most sentences stay below
 
+Truth = tuple[Span, ...] | None
+"""A text's true spans; None where nobody has looked."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -31,19 +34,15 @@ class Request:
     k: int
     seed: int
 
-    def texts(self) -> tuple[list[str], list[tuple[Span, ...]]]:
-        """The texts and their true spans (empty unless `gold`).
+    def texts(self) -> tuple[list[str], list[Truth]]:
+        """The texts and their true spans, as `experts.corpus.read_units` gives them."""
+        from experts.corpus import check_labelled, read_units
 
-        A jsonl file gives one text for each line, in order, so that output and input go together
-        line by line; other files give their sentences.
-        """
-        from experts.corpus import read_corpus, read_records
-
-        if self.corpus.suffix.lower() in {".jsonl", ".ndjson"}:
-            records = read_records(self.corpus, gold=self.gold)
-            return [r.text for r in records], [r.spans for r in records]
-        corpus = read_corpus([self.corpus], column=self.column, gold=self.gold)
-        return [s.text for s in corpus.sentences], [spans or () for spans in corpus.gold]
+        units = read_units(self.corpus, column=self.column, gold=self.gold)
+        truth = [spans for _, spans in units]
+        if self.gold:
+            check_labelled(self.corpus, truth)
+        return [text for text, _ in units], truth
 
 
 def run(
@@ -61,9 +60,11 @@ def run(
         SamError: for an unreadable corpus, an unknown expert or an adapter that does not fit.
     """
     from experts.corpus import write_predictions
-    from experts.evaluate import evaluate
+    from experts.merging.adapters import load_adapter
 
     texts, truth = request.texts()
+    if adapter is not None:
+        load_adapter(adapter)  # refuses what cannot be read before the base model is loaded
     pieces = [piece for i, text in enumerate(texts) for piece in _pieces(i, text)]
     read = [texts[piece.text][piece.start : piece.end] for piece in pieces]
     recommended: dict[str, float] | None = None
@@ -72,7 +73,7 @@ def run(
         if expert is not None:
             chosen = engine.pool.get(expert).path
         if auto:
-            gold = [p.spans(truth[p.text]) for p in pieces] if request.gold else None
+            gold = [p.truth(truth[p.text]) for p in pieces] if request.gold else None
             recommended = _recommend(engine, request, read, gold, tell)
             chosen = _merge(engine, recommended, Path(temporary) / "merged", tell)
         answers = engine.predict(read, request.types, [chosen], progress=tell)
@@ -89,10 +90,18 @@ def run(
         "f1": None,
     }
     if request.gold:
-        asked = set(request.types)
-        known = [[s for s in spans if s.label in asked] for spans in truth]
-        document["f1"] = evaluate(known, found).micro.f1
+        document["f1"] = _f1(truth, found, request.types)
     return document
+
+
+def _f1(truth: Sequence[Truth], found: Sequence[list[Span]], types: Sequence[str]) -> float:
+    """Micro F1 of the asked types over the texts whose entities are known."""
+    from experts.evaluate import micro_f1
+
+    known = [(spans, mine) for spans, mine in zip(truth, found, strict=True) if spans is not None]
+    return micro_f1(
+        [[s for s in spans if s.label in types] for spans, _ in known], [mine for _, mine in known]
+    )
 
 
 @dataclass(frozen=True)
@@ -103,10 +112,12 @@ class _Piece:
     start: int
     end: int
 
-    def spans(self, spans: Sequence[Span]) -> list[Span]:
+    def truth(self, spans: Truth) -> Truth:
         """The text's spans that lie inside, with offsets of the piece."""
+        if spans is None:
+            return None
         inside = (s for s in spans if self.start <= s.start and s.end <= self.end)
-        return [replace(s, start=s.start - self.start, end=s.end - self.start) for s in inside]
+        return tuple(replace(s, start=s.start - self.start, end=s.end - self.start) for s in inside)
 
     def moved(self, spans: Sequence[Span]) -> list[Span]:
         """Spans of the piece with offsets of the whole text."""
@@ -126,11 +137,11 @@ def _recommend(
     engine: Engine,
     request: Request,
     texts: Sequence[str],
-    truth: Sequence[Sequence[Span]] | None,
+    truth: Sequence[Truth] | None,
     tell: Any,
 ) -> dict[str, float]:
     asked = set(request.types)
-    gold = None if truth is None else [[s for s in spans if s.label in asked] for spans in truth]
+    gold = truth and [t and tuple(s for s in t if s.label in asked) for t in truth]
     result = engine.match(
         texts,
         request.types,

@@ -50,16 +50,29 @@ def test_corrections_are_the_truth_where_they_exist() -> None:
     assert scores["a"].per_type == {"person": pytest.approx(2 / 3), "place": 0.0}
 
 
+def both(answers: list[list[Span]]) -> dict[str, list[list[Span]]]:
+    """Two experts that agree."""
+    return {"a": answers, "b": answers}
+
+
+def test_one_expert_alone_does_not_judge_itself() -> None:
+    answers = {"a": [[PERSON]] * 20}
+    alone = score_answers(answers, ["person"])["a"]
+    assert (alone.support, alone.enough, alone.f1) == (0, False, 0.0)
+    corrected = score_answers(answers, ["person"], [(PERSON,), (PLACE,), *[None] * 18])["a"]
+    assert (corrected.support, corrected.f1) == (2, pytest.approx(0.5))
+
+
 def test_three_spans_are_too_few_to_tell() -> None:
-    few = score_answers({"a": [[PERSON]] * 3}, ["person"])["a"]
+    few = score_answers(both([[PERSON]] * 3), ["person"])["a"]
     assert (few.support, few.enough) == (3, False)
-    many = score_answers({"a": [[PERSON]] * MINIMUM_SPANS}, ["person"])["a"]
+    many = score_answers(both([[PERSON]] * MINIMUM_SPANS), ["person"])["a"]
     assert many.enough
     assert many.low <= many.f1 <= many.high
 
 
 def test_types_without_spans_have_no_score() -> None:
-    scores = score_answers({"a": [[PERSON]]}, ["person", "ship"])
+    scores = score_answers(both([[PERSON]]), ["person", "ship"])
     assert scores["a"].per_type["ship"] is None
 
 
