@@ -77,8 +77,10 @@ def load_embedder(name: str = "", device: str = "cpu") -> Embedder:
     Raises:
         SamError: if it cannot be loaded.
     """
+    import transformers
     from sentence_transformers import SentenceTransformer
 
+    transformers.utils.logging.disable_progress_bar()  # it would stand among a person's messages
     path = name
     if not name:
         try:

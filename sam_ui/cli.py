@@ -389,3 +389,7 @@ def _check_writable(out: Path, corpus: Path) -> None:
     regular = not out.exists() or out.is_file()
     if not os.access(folder if regular else out, os.W_OK):
         raise SamError(f"{out} cannot be written.", "Choose a folder that is yours.")
+
+
+if __name__ == "__main__":
+    main()
