@@ -260,6 +260,8 @@ def launch_options(settings: Settings) -> dict[str, Any]:
         "server_name": settings.host,
         "server_port": settings.port or None,
         "share": settings.share,
+        # Gradio serves the temporary folder and the one it was started in; ours may lie inside.
+        "blocked_paths": [str(settings.data_dir)],
         "max_file_size": f"{settings.max_upload_mb}mb",
         "ssr_mode": False,
         "show_error": False,

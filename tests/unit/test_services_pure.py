@@ -134,7 +134,10 @@ def test_dual_only_where_the_criteria_differ(
         assert sum(e.weight for e in recipe.experts) == pytest.approx(1.0)
 
 
-def test_data_stays_out_of_served_folders() -> None:
+def test_data_stays_out_of_served_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SAM_DATA_DIR", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "/home/somebody")
     settings = Settings(_env_file=None)  # type: ignore[call-arg]
     assert not settings.data_dir.is_relative_to(Path.cwd())
     assert not settings.data_dir.is_relative_to(tempfile.gettempdir())
