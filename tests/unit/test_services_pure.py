@@ -137,7 +137,7 @@ def test_dual_only_where_the_criteria_differ(
 def test_data_stays_out_of_served_folders(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SAM_DATA_DIR", "XDG_DATA_HOME"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("HOME", "/nowhere/somebody")
     settings = Settings(_env_file=None)  # type: ignore[call-arg]
     assert not settings.data_dir.is_relative_to(Path.cwd())
     assert not settings.data_dir.is_relative_to(tempfile.gettempdir())
