@@ -66,7 +66,7 @@ def extract_masked(
     prompts = [[*prompter.prefix(tokens[i]), *prompter.query(label)] for i, label in jobs]
     order = sorted(range(len(jobs)), key=lambda j: len(prompts[j]))
     found: list[list[Span]] = [[] for _ in texts]
-    deltas = {n: (f.a, f.b * f.scaling) for n, f in load_adapter(adapter).modules.items()}
+    deltas = load_adapter(adapter).products()
     with torch.inference_mode(), base.adapted(deltas):
         for begin in range(0, len(order), batch):
             part = order[begin : begin + batch]

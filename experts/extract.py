@@ -132,7 +132,7 @@ class Extractor:
             return {}
         if isinstance(adapter, Path):
             adapter = load_adapter(adapter)
-        return {name: (f.a, f.b * f.scaling) for name, f in adapter.modules.items()}
+        return adapter.products()
 
     def _answers(
         self, texts: Sequence[str], types: list[str], cancelled: Callable[[], bool] | None

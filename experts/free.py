@@ -43,8 +43,7 @@ def extract_freely(
     prompts.sort(key=lambda prompt: len(prompt[2]))
     deltas = {}
     if adapter is not None:
-        modules = load_adapter(adapter).modules
-        deltas = {name: (f.a, f.b * f.scaling) for name, f in modules.items()}
+        deltas = load_adapter(adapter).products()
     found: list[list[Span]] = [[] for _ in texts]
     invented = 0
     with torch.inference_mode(), base.adapted(deltas):

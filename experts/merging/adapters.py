@@ -89,6 +89,10 @@ class Adapter:
         """Highest rank of any module, 0 without modules."""
         return max((factors.rank for factors in self.modules.values()), default=0)
 
+    def products(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Module path → (A, B) with the scaling folded into B, so that ΔW = B·A."""
+        return {name: (f.a, f.b * f.scaling) for name, f in self.modules.items()}
+
 
 def content_hash(adapter: Adapter) -> str:
     """SHA-256 (hex) of what an adapter does: module names, shapes, scalings and fp32 factors.
