@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,9 +66,8 @@ class BaseModel:
         Raises:
             SamError: for a module that the base model lacks or whose shape differs.
         """
+        self.check_fits(deltas)
         modules = dict(self.model.named_modules())
-        for name, (a, b) in deltas.items():
-            _check_fits(modules.get(name), name, a, b)
         changed: list[str] = []
         try:
             with torch.no_grad():
@@ -86,6 +85,16 @@ class BaseModel:
             with torch.no_grad():
                 for name in changed:
                     _weight(modules[name]).copy_(self._pristine[name])
+
+    def check_fits(self, deltas: Mapping[str, tuple[torch.Tensor, torch.Tensor]]) -> None:
+        """Check that an adapter belongs to this model.
+
+        Raises:
+            SamError: for a module that the base model lacks or whose shape differs.
+        """
+        modules = dict(self.model.named_modules())
+        for name, (a, b) in deltas.items():
+            _check_fits(modules.get(name), name, a, b)
 
 
 def _weight(module: nn.Module) -> torch.Tensor:

@@ -1,25 +1,23 @@
-"""Whether a base model can be read the way SaM reads: several types in one sequence.
+"""Which ways of reading a base model allows.
 
-Most causal language models take a mask and positions of our own. Those that cannot (recurrent ones,
-ALiBi, which counts columns instead of positions) would not fail but answer nonsense, so it is tried
-once on a short sentence.
+Most causal language models send their attention through transformers' interface and take positions
+of our own: they are read packed. Others (recurrent ones, ALiBi, which counts columns instead of
+positions) would not always fail but answer nonsense, so it is tried on a short sentence.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
-from transformers import DynamicCache
 
 from experts.base import BaseModel
-from experts.branches import BranchCache
 from experts.errors import SamError
 from experts.head import CandidateHead, decoder_of
-from experts.packing import attention_argument, join, pack
 from experts.prompt import Prompter
+from experts.reading import PackedReader, PlainReader, Prefix, Reader, Row
 
-__all__ = ["check_supported", "context_length", "not_finite"]
+__all__ = ["can_read_packed", "context_length", "not_finite"]
 
 _TEXT = "Ada met Grace in Paris."
 _KINDS = ("person", "place", "work", "event", "law", "plant", "tool", "name")
@@ -42,84 +40,85 @@ def context_length(base: BaseModel) -> int | None:
     return length if isinstance(length, int) and length > 0 else None
 
 
-def check_supported(base: BaseModel, prompter: Prompter) -> None:
-    """Read a sentence with many types packed, and two of them plainly, and compare.
+def can_read_packed(base: BaseModel, prompter: Prompter) -> bool:
+    """Whether a `PackedReader` reads the model as it reads itself; a `PlainReader` does.
 
     Raises:
-        SamError: naming the architecture, if the two differ; if the scores are not finite.
+        SamError: naming the architecture, if no reader does; if the scores are not finite.
     """
-    kind = type(base.model).__name__
-    try:
-        with torch.inference_mode():
-            packed, alone, logits, expected = _both_ways(base, prompter)
-    except SamError:
-        raise
-    except Exception as error:  # whatever a model that is built otherwise trips over
-        raise _unsupported(kind) from error
-    if not bool(torch.isfinite(alone).all() and torch.isfinite(expected).all()):
-        raise not_finite()
+    with torch.inference_mode():
+        try:
+            alone, logits, expected = _plainly(base, prompter)
+        except SamError:
+            raise
+        except Exception as error:  # whatever a model that is built otherwise trips over
+            raise _unsupported(base) from error
+        if not bool(torch.isfinite(alone).all() and torch.isfinite(expected).all()):
+            raise not_finite()
+        if not _alike(logits, expected, base):
+            raise _unsupported(base)
+        for reader in (PackedReader(base), PlainReader(base)):
+            try:
+                if _alike(_read(reader, prompter), alone, base):
+                    return isinstance(reader, PackedReader)
+            except Exception:
+                continue  # the next reader asks less of the model
+    raise _unsupported(base)
+
+
+def _alike(mine: torch.Tensor, theirs: torch.Tensor, base: BaseModel) -> bool:
     tolerance = _TOLERANCE.get(base.dtype, 0.1)
-    for mine, theirs in ((packed, alone), (logits, expected)):
-        if not float((mine - theirs).norm()) <= tolerance * float(theirs.norm()):
-            raise _unsupported(kind)
+    return float((mine - theirs).norm()) <= tolerance * float(theirs.norm())
 
 
-def _unsupported(kind: str) -> SamError:
+def _unsupported(base: BaseModel) -> SamError:
     return SamError(
-        f"{kind} cannot be read with several types in one sequence, as SaM does.",
-        "Set SAM_BASE_MODEL to a model with rotary or learned positions, such as Gemma, Llama, "
-        "Qwen, Mistral, Phi or GPT-2.",
+        f"{type(base.model).__name__} cannot be read as SaM reads: a text, then types, with the "
+        "scores of single tokens.",
+        "Set SAM_BASE_MODEL to a causal language model, such as Gemma, Llama, Qwen or Mistral.",
     )
 
 
-@dataclass(slots=True)
-class _Row:
-    pending: list[int]
-    finished: bool = False
+def _sequences(prompter: Prompter) -> tuple[list[int], list[list[int]], int]:
+    """A prefix, type queries, and the first token of an answer."""
+    text = prompter.text(_TEXT)
+    return prompter.prefix(text), [prompter.query(name) for name in _TYPES], text.tokens[0]
 
 
-def _both_ways(
+def _read(reader: Reader, prompter: Prompter) -> torch.Tensor:
+    """Hidden states (2, d), float32: the last two branches, one token after their types."""
+    tokens, queries, answer = _sequences(prompter)
+    prefix = Prefix(tokens)
+    rows = [Row(prefix, list(query)) for query in queries]
+    with reader.reading():
+        reader.read(rows)
+        for row in rows[:-2]:
+            reader.release(row)
+        for row in rows[-2:]:
+            row.pending = [answer]
+        return reader.read(rows[-2:]).float()
+
+
+def _plainly(
     base: BaseModel, prompter: Prompter
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The last two branches, one token after their types, as the extractor reads them and plainly.
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The same as the model itself reads it.
 
     Returns:
-        Hidden states (2, d), packed and through the cache, and plainly; logits (2, c) by our head
-        and by the model; all in float32.
+        Hidden states (2, d); logits (2, c) by our head and by the model; all in float32.
     """
     decoder, head = decoder_of(base.model), CandidateHead(base.model)
-    prefix = prompter.prefix(prompter.text(_TEXT))
-    queries = [prompter.query(name) for name in _TYPES]
-    row = pack(prefix, queries)
-    batch = join([row], device=base.device)
-    mask = attention_argument(
-        base.model.config,
-        batch.visible,
-        base.dtype,
-        query_positions=batch.positions,
-        key_positions=batch.positions,
-    )
-    cache = decoder(
-        input_ids=batch.tokens,
-        attention_mask=mask,
-        position_ids=batch.positions,
-        past_key_values=DynamicCache(),
-        use_cache=True,
-    ).past_key_values
-    sources = [[*range(row.prefix), *range(*bounds)] for bounds in row.bounds[-2:]]
-    answer = prompter.text(_TEXT).tokens[0]
-    branches = BranchCache.gather([_Row([answer]) for _ in sources], sources, cache)
-    packed = branches.read_pending(decoder, base.model.config, base.dtype)
-    alone, expected = [], []
-    candidates = torch.tensor(sorted(set(row.tokens)), device=base.device)
+    prefix, queries, answer = _sequences(prompter)
+    alone: list[torch.Tensor] = []
+    expected: list[torch.Tensor] = []
+    candidates = torch.tensor(sorted({*prefix, *_flat(queries)}), device=base.device)
     for query in queries[-2:]:
         ids = torch.tensor([[*prefix, *query, answer]], device=base.device)
         alone.append(decoder(input_ids=ids, use_cache=False).last_hidden_state[0, -1])
         expected.append(base.model(input_ids=ids, use_cache=False).logits[0, -1, candidates])
     last = torch.stack(alone)
-    return (
-        packed.float(),
-        last.float(),
-        head.logits(last, candidates),
-        torch.stack(expected).float(),
-    )
+    return last.float(), head.logits(last, candidates), torch.stack(expected).float()
+
+
+def _flat(lists: Sequence[Sequence[int]]) -> list[int]:
+    return [value for values in lists for value in values]

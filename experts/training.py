@@ -18,6 +18,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,13 @@ from safetensors.torch import load_file, save_file
 
 from experts.base import BaseModel
 from experts.errors import Cancelled, SamError
-from experts.head import CandidateHead, decoder_of
-from experts.packing import PackedRow, attention_argument, join, pack
+from experts.head import CandidateHead
+from experts.packing import PackedRow, pack
 from experts.prompt import Prompter
+from experts.reading import PackedReader, PlainReader, Reader
 from experts.recipes import TrainingRecipe
 from experts.sampling import Question, Sampler
-from experts.support import check_supported
+from experts.support import can_read_packed
 
 __all__ = ["TrainingProgress", "packed_loss", "train_adapter"]
 
@@ -89,32 +91,24 @@ def build_row(prompter: Prompter, question: Question) -> _Target | None:
 
 
 def packed_loss(
-    base: BaseModel,
-    decoder: torch.nn.Module,
+    reader: Reader,
     head: CandidateHead,
     targets: Sequence[_Target],
     generator: torch.Generator,
 ) -> tuple[torch.Tensor, int]:
     """Summed cross-entropy of the answers of some packed rows, and the number of answer tokens."""
-    batch = join([target.row for target in targets], device=base.device)
-    mask = attention_argument(
-        base.model.config,
-        batch.visible,
-        base.dtype,
-        query_positions=batch.positions,
-        key_positions=batch.positions,
-    )
-    hidden = decoder(
-        input_ids=batch.tokens, attention_mask=mask, position_ids=batch.positions, use_cache=False
-    ).last_hidden_state
-    where = [o + i for o, t in zip(batch.offsets, targets, strict=True) for i in t.predict]
-    index = torch.tensor(where, device=base.device)
-    gold = batch.tokens[0, index + 1]
+    rows = [target.row.tokens for target in targets]
+    offsets = accumulate(map(len, rows), initial=0)
+    where = [o + i for o, target in zip(offsets, targets, strict=False) for i in target.predict]
+    with reader.reading():
+        hidden = reader.read_through([target.row for target in targets])
+    tokens = torch.tensor([*chain.from_iterable(rows)], device=hidden.device)
+    index = torch.tensor(where, device=hidden.device)
     sample = torch.randint(head.vocabulary, (_SAMPLED_VOCABULARY,), generator=generator)
-    candidates = torch.unique(torch.cat([batch.tokens[0], sample.to(base.device)]))
-    logits = head.logits(hidden[0, index], candidates)
+    candidates = torch.unique(torch.cat([tokens, sample.to(hidden.device)]))
+    logits = head.logits(hidden[index], candidates)
     loss = torch.nn.functional.cross_entropy(
-        logits, torch.searchsorted(candidates, gold), reduction="sum"
+        logits, torch.searchsorted(candidates, tokens[index + 1]), reduction="sum"
     )
     return loss, len(where)
 
@@ -124,7 +118,7 @@ def _micro_batches(targets: list[_Target]) -> list[list[_Target]]:
     groups: list[list[_Target]] = [[]]
     size = 0
     for target in targets:
-        length = len(target.row.tokens)
+        length = target.row.bounds[-1][1]
         if groups[-1] and size + length > _MICRO_TOKENS:
             groups.append([])
             size = 0
@@ -211,7 +205,7 @@ def train_adapter(
         SamError: if the base model's architecture is not supported.
         Cancelled: if `cancelled` said so.
     """
-    check_supported(base, Prompter(base.tokenizer))
+    packed = can_read_packed(base, Prompter(base.tokenizer))
     torch.manual_seed(recipe.seed)
     model: Any = get_peft_model(
         base.model,
@@ -224,7 +218,9 @@ def train_adapter(
         ),
     )
     try:
-        run = _Run(base, model, recipe, sampler, checkpoint or out / ".checkpoint", resume)
+        # Made of the wrapped model's own modules, which train.
+        reader = PackedReader(base) if packed else PlainReader(base)
+        run = _Run(base, model, reader, recipe, sampler, checkpoint or out / ".checkpoint", resume)
         result = run.loop(progress or (lambda _: None), cancelled or (lambda: False))
         _save(model, base, out)
         shutil.rmtree(run.checkpoint.folder, ignore_errors=True)
@@ -238,6 +234,7 @@ class _Run:
         self,
         base: BaseModel,
         model: Any,
+        reader: Reader,
         recipe: TrainingRecipe,
         sampler: Sampler,
         folder: Path,
@@ -245,7 +242,7 @@ class _Run:
     ) -> None:
         self.base, self.model, self.recipe, self.sampler = base, model, recipe, sampler
         self.prompter = Prompter(base.tokenizer)
-        self.decoder = decoder_of(base.model)
+        self.reader = reader
         self.head = CandidateHead(base.model)
         self.optimizer = create_loraplus_optimizer(
             model,
@@ -299,7 +296,7 @@ class _Run:
         generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + step)
         summed = 0.0
         for part in _micro_batches(targets):
-            loss, _ = packed_loss(self.base, self.decoder, self.head, part, generator)
+            loss, _ = packed_loss(self.reader, self.head, part, generator)
             (loss / total).backward()
             summed += float(loss.detach())
         parameters = [p for g in self.optimizer.param_groups for p in g["params"]]

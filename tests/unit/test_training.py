@@ -11,8 +11,9 @@ import torch
 from experts.errors import Cancelled, SamError
 from experts.head import CandidateHead, decoder_of
 from experts.merging.adapters import load_adapter
-from experts.packing import attention_argument, join, pack
+from experts.packing import pack
 from experts.prompt import Prompter
+from experts.reading import PackedReader, PlainReader
 from experts.recipes import CorpusRecipe, TrainingRecipe, load_recipe
 from experts.sampling import Question, Sampler
 from experts.spans import Span
@@ -89,27 +90,20 @@ def test_unknown_types_and_missing_corpora_are_named(data: Path) -> None:
         Sampler(missing, data)
 
 
-def test_packed_branches_equal_branches_alone() -> None:
+@pytest.mark.parametrize("reader_of", [PackedReader, PlainReader])
+def test_packed_branches_equal_branches_alone(reader_of: type[PackedReader | PlainReader]) -> None:
     base = tiny.gemma()
     prompter = Prompter(base.tokenizer)
-    text = prompter.text(tiny.TEXTS[0])
-    prefix = prompter.prefix(text)
+    prefix = prompter.prefix(prompter.text(tiny.TEXTS[0]))
     branches = [prompter.query(name) for name in ("gene", "political party", "person")]
     other = pack(prompter.prefix(prompter.text("York")), [prompter.query("place")])
     row = pack(prefix, branches)
-    batch = join([other, row], device=base.device)
-    mask = attention_argument(
-        base.model.config,
-        batch.visible,
-        base.dtype,
-        query_positions=batch.positions,
-        key_positions=batch.positions,
-    )
     decoder = decoder_of(base.model)
+    reader = reader_of(base)
     with torch.inference_mode():
-        packed = decoder(
-            input_ids=batch.tokens, attention_mask=mask, position_ids=batch.positions
-        ).last_hidden_state[0, batch.offsets[1] :]
+        with reader.reading():
+            packed = reader.read_through([other, row])[len(other.tokens) :]
+        assert len(packed) == len(row.tokens)
         for branch, (begin, end) in zip(branches, row.bounds, strict=True):
             alone = decoder(input_ids=torch.tensor([[*prefix, *branch]])).last_hidden_state[0]
             torch.testing.assert_close(
@@ -140,14 +134,28 @@ def test_loss_counts_answer_tokens_only() -> None:
     ]
     assert [target.row.tokens[i + 1] for i in target.predict] == answers
     loss, count = packed_loss(
-        base,
-        decoder_of(base.model),
+        PackedReader(base),
         CandidateHead(base.model),
         [target],
         torch.Generator().manual_seed(0),
     )
     assert count == len(answers)
     assert float(loss.detach()) > 0
+
+
+def test_both_readers_have_the_same_gradients() -> None:
+    question = Question("Ada met Grace.", ("person", "ship"), ((Span(0, 3, "person"),), ()))
+    gradients = []
+    for reader_of in (PackedReader, PlainReader):
+        base = tiny.gemma()
+        target = build_row(Prompter(base.tokenizer), question)
+        assert target is not None
+        head, seeded = CandidateHead(base.model), torch.Generator().manual_seed(0)
+        packed_loss(reader_of(base), head, [target, target], seeded)[0].backward()
+        gradients.append({n: p.grad for n, p in base.model.named_parameters()})
+    for name, gradient in gradients[0].items():
+        if gradient is not None and "embed" not in name:
+            torch.testing.assert_close(gradient, gradients[1][name], rtol=1e-3, atol=1e-3)
 
 
 def train(
