@@ -1,4 +1,6 @@
-"""The tables. Everything but the pool's cache belongs to a session and goes with it (cascade)."""
+"""The tables. What belongs to a session goes with it (cascade); the pool's cache and the probe's
+answers, which hold no texts, are everybody's.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +20,7 @@ __all__ = [
     "Job",
     "Merge",
     "Prediction",
+    "ProbeAnswer",
     "Run",
     "Score",
     "Sentence",
@@ -242,6 +245,23 @@ class Prediction(Base):
     end: Mapped[int]
     label: Mapped[str] = mapped_column(String(200))
     score: Mapped[float | None]
+
+
+class ProbeAnswer(Base):
+    """What an expert finds of one entity type in one text: ``[[start, end, score], …]``.
+
+    The text is known by its hash alone. `version` stands for all else that the answer depends on.
+    """
+
+    __tablename__ = "probe_answers"
+
+    expert_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    text_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    type: Mapped[str] = mapped_column(String(200), primary_key=True)
+    version: Mapped[str] = mapped_column(String(64), primary_key=True)
+    spans: Mapped[list[Any]]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    last_used_at: Mapped[datetime] = mapped_column(default=now, index=True)
 
 
 class Job(Base):

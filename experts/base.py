@@ -21,8 +21,11 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from experts.embedded import EMBEDDED_BASE, prepare_base
 from experts.errors import SamError
+from experts.quantized import four_bit_config, to_int8
 
 __all__ = ["BaseModel", "choose_device", "choose_dtype", "linear_shapes", "load_base"]
+
+_QUANTIZED = ("int8", "nf4")
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +39,15 @@ class BaseModel:
         path: what `from_pretrained` was given: a folder or a hub id.
         model: the causal LM, in eval mode, on `device`.
         tokenizer: its tokenizer.
+        quantization: ``int8``, ``nf4`` or empty. The weights of a quantized model are never
+            written to: adapters run beside its layers (`experts.stack`), and it is not trained.
     """
 
     name: str
     path: str
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
+    quantization: str = ""
     _pristine: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
 
     @property
@@ -65,8 +71,11 @@ class BaseModel:
 
         Raises:
             SamError: for a module that the base model lacks or whose shape differs.
+            ValueError: if the base model is quantized.
         """
         self.check_fits(deltas)
+        if deltas and self.quantization:
+            raise ValueError("the weights of a quantized model cannot be adapted")
         modules = dict(self.model.named_modules())
         changed: list[str] = []
         try:
@@ -113,6 +122,9 @@ def _check_fits(module: nn.Module | None, name: str, a: torch.Tensor, b: torch.T
         )
     shape = tuple(_weight(module).shape)
     shape = shape[::-1] if _transposed(module) else shape
+    out, into = getattr(module, "out_features", None), getattr(module, "in_features", None)
+    if isinstance(out, int) and isinstance(into, int):  # 4-bit weights are packed in another shape
+        shape = (out, into)
     if shape != (b.shape[0], a.shape[1]):
         raise SamError(
             f"The adapter's layer {name} has the shape {b.shape[0]}×{a.shape[1]}, the base model's "
@@ -139,14 +151,20 @@ def choose_device(device: str = "auto") -> torch.device:
 
 
 def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """bfloat16 where the hardware multiplies it natively, float32 elsewhere (fp16 on MPS)."""
+    """bfloat16 where the hardware multiplies it natively, float32 elsewhere (fp16 on MPS).
+
+    Args:
+        dtype: as of `load_base`; for ``int8`` and ``nf4``, what is not quantized has the type that
+            ``auto`` would choose.
+    """
     named = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if dtype != "auto":
-        if dtype not in named:
-            raise SamError(
-                f"The dtype {dtype!r} is not known.", f"Set SAM_DTYPE to auto, {', '.join(named)}."
-            )
+    if dtype in named:
         return named[dtype]
+    if dtype not in ("auto", *_QUANTIZED):
+        raise SamError(
+            f"The dtype {dtype!r} is not known.",
+            f"Set SAM_DTYPE to auto, {', '.join([*named, *_QUANTIZED])}.",
+        )
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     if device.type == "mps":
@@ -202,7 +220,7 @@ def load_base(
         base_model: hub id or folder; empty for the embedded Gemma 3 270M.
         data_dir: where the converted embedded model is kept.
         device: ``auto``, ``cpu``, ``cuda``, ``mps``.
-        dtype: ``auto``, ``float32``, ``bfloat16``, ``float16``.
+        dtype: ``auto``, ``float32``, ``bfloat16``, ``float16``; ``int8`` (CPU); ``nf4`` (NVIDIA).
 
     Raises:
         SamError: if the model cannot be found or loaded, saying which and why.
@@ -210,13 +228,33 @@ def load_base(
     transformers.utils.logging.disable_progress_bar()  # it would stand among a person's messages
     chosen_device = choose_device(device)
     chosen_dtype = choose_dtype(dtype, chosen_device)
+    quantization = dtype if dtype in _QUANTIZED else ""
+    if quantization == "int8" and chosen_device.type != "cpu":
+        raise SamError(
+            f"SAM_DTYPE=int8 is for the CPU; the device is {chosen_device.type}.",
+            "Set SAM_DTYPE to auto, or SAM_DEVICE to cpu.",
+        )
+    extra: dict[str, Any] = {}
+    if quantization == "nf4":
+        extra["quantization_config"] = four_bit_config(chosen_dtype, chosen_device)
+        extra["device_map"] = {"": chosen_device}
     path = base_model or str(prepare_base(data_dir))
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
-        model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=chosen_dtype)
+        model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=chosen_dtype, **extra)
     except Exception as error:  # each architecture and file format fails in its own way
         raise _cannot_load(path, error) from error
     model.requires_grad_(False)
-    model.to(chosen_device).eval()
-    log.info("base model %s on %s in %s", path, chosen_device, chosen_dtype)
-    return BaseModel(name=base_model or EMBEDDED_BASE, path=path, model=model, tokenizer=tokenizer)
+    if quantization == "int8":
+        to_int8(model, keep=model.get_output_embeddings())
+    if quantization != "nf4":
+        model.to(chosen_device)
+    model.eval()
+    log.info("base model %s on %s in %s %s", path, chosen_device, chosen_dtype, quantization)
+    return BaseModel(
+        name=base_model or EMBEDDED_BASE,
+        path=path,
+        model=model,
+        tokenizer=tokenizer,
+        quantization=quantization,
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
+from bisect import bisect_left
 from dataclasses import dataclass, field
 
 from experts.prompt import TokenizedText
@@ -51,6 +52,11 @@ class CopyState:
         """Whether the next token begins a mention or ends the answer."""
         return not self._places
 
+    @property
+    def may_close(self) -> bool:
+        """Whether the mention that is being copied may end here."""
+        return any(self._at_boundary(position) for _, position in self._places)
+
     def _at_boundary(self, token: int) -> bool:
         if self._starts is None:
             self._starts = frozenset(self.text.first)
@@ -60,7 +66,8 @@ class CopyState:
         """Token ids that lead to a valid answer; never empty, without repetition."""
         tokens = self.text.tokens
         if self.between:
-            starts = (t for t in self.text.first[:-1] if t >= self._cursor)
+            first = self.text.first
+            starts = first[bisect_left(first, self._cursor) : -1]
             return list(dict.fromkeys([self.list_end, *(tokens[t] for t in starts)]))
         allowed: dict[int, None] = {}
         for _, position in self._places:

@@ -48,12 +48,15 @@ class Row:
     Attributes:
         prefix: shared by the branches of a text; all of them are first read in one pass.
         pending: tokens that the model has not read yet, at least one at every pass.
+        draft: a token that may follow them; read in the same pass, and taken back by `retract`
+            when something else was chosen.
         done: tokens that it has read, without the prefix.
         slots: where their keys and values are.
     """
 
     prefix: Prefix
     pending: list[int]
+    draft: int | None = None
     done: list[int] = field(default_factory=list)
     slots: list[int] = field(default_factory=list)
 
@@ -64,12 +67,16 @@ class Reader(Protocol):
     def reading(self) -> contextlib.AbstractContextManager[None]:
         """Must be entered around all calls of `read`."""
 
-    def read(self, rows: Sequence[Row]) -> torch.Tensor:
-        """Read the pending tokens of every row.
+    def read(self, rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Read the pending tokens of every row, and the drafts.
 
         Returns:
-            Hidden states behind each row's last token, shape (rows, d).
+            Hidden states behind each row's last pending token, shape (rows, d), and behind the
+            drafts of those rows that have one, shape (drafts, d).
         """
+
+    def retract(self, row: Row) -> None:
+        """Forget the draft that a row has just read."""
 
     def release(self, row: Row) -> None:
         """The row's answer is complete: forget it."""
@@ -99,10 +106,20 @@ class PackedReader:
     def reading(self) -> contextlib.AbstractContextManager[None]:
         return self._arena.attending()
 
-    def read(self, rows: Sequence[Row]) -> torch.Tensor:
+    def read(self, rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
         layout = _Layout(self._arena)
         lasts = layout.add(rows)
-        return self._pass(layout, layout.slots)[torch.tensor(lasts, device=self._device)]
+        drafted = [last for last, row in zip(lasts, rows, strict=True) if row.draft is not None]
+        for row in rows:
+            row.draft = None
+        hidden = self._pass(layout, layout.slots)
+        index = torch.tensor(lasts, device=self._device)
+        behind = torch.tensor(drafted, device=self._device, dtype=torch.int64) + 1
+        return hidden[index], hidden[behind]
+
+    def retract(self, row: Row) -> None:
+        row.done.pop()
+        self._arena.release([row.slots.pop()])
 
     def _pass(self, layout: _Layout, slots: list[int] | None) -> torch.Tensor:
         tokens, positions = (
@@ -154,7 +171,7 @@ class _Layout:
         """Lay out the rows' pending tokens, and prefixes that nobody has read yet.
 
         Returns:
-            Index of each row's last token.
+            Index of each row's last pending token.
         """
         texts: dict[Prefix, list[int]] = {}
         for i, row in enumerate(rows):
@@ -172,11 +189,12 @@ class _Layout:
             behind = len(prefix.tokens)
             for owner, i in enumerate(members, start=1):
                 row = rows[i]
-                row.slots += self._append(row.pending, behind + len(row.done), owner, prefix, text)
+                lasts[i] = len(self.tokens) + len(row.pending) - 1
+                tokens = row.pending if row.draft is None else [*row.pending, row.draft]
+                row.slots += self._append(tokens, behind + len(row.done), owner, prefix, text)
                 text.see(row.slots, behind, owner)
-                row.done += row.pending
+                row.done += tokens
                 row.pending = []
-                lasts[i] = len(self.tokens) - 1
         return lasts
 
     def _append(
@@ -215,19 +233,30 @@ class PlainReader:
     def reading(self) -> Iterator[None]:
         yield
 
-    def read(self, rows: Sequence[Row]) -> torch.Tensor:
-        sequences = []
-        for row in rows:
-            row.done += row.pending
-            row.pending = []
-            sequences.append([*row.prefix.tokens, *row.done])
-        lasts = []
-        for begin in range(0, len(sequences), _PLAIN_ROWS):
-            part = sequences[begin : begin + _PLAIN_ROWS]
-            hidden = self._pass(part)
-            ends = torch.tensor([len(s) - 1 for s in part], device=self._device)
-            lasts.append(hidden[torch.arange(len(part), device=self._device), ends])
-        return torch.cat(lasts)
+    def read(self, rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
+        lasts: list[torch.Tensor] = []
+        behind: list[torch.Tensor] = []
+        for begin in range(0, len(rows), _PLAIN_ROWS):
+            part = rows[begin : begin + _PLAIN_ROWS]
+            sequences, ends = [], []
+            for row in part:
+                row.done += row.pending
+                ends.append(len(row.prefix.tokens) + len(row.done) - 1)
+                row.done += [] if row.draft is None else [row.draft]
+                row.pending = []
+                sequences.append([*row.prefix.tokens, *row.done])
+            hidden = self._pass(sequences)
+            number = torch.arange(len(part), device=self._device)
+            last = torch.tensor(ends, device=self._device)
+            drafted = torch.tensor([row.draft is not None for row in part], device=self._device)
+            lasts.append(hidden[number, last])
+            behind.append(hidden[number[drafted], last[drafted] + 1])
+            for row in part:
+                row.draft = None
+        return torch.cat(lasts), torch.cat(behind)
+
+    def retract(self, row: Row) -> None:
+        row.done.pop()
 
     def read_through(self, rows: Sequence[PackedRow]) -> torch.Tensor:
         sequences = [[*row.prefix, *branch] for row in rows for branch in row.branches]

@@ -205,6 +205,11 @@ def train_adapter(
         SamError: if the base model's architecture is not supported.
         Cancelled: if `cancelled` said so.
     """
+    if base.quantization:
+        raise SamError(
+            f"A base model in {base.quantization} cannot be trained on.",
+            "Set SAM_DTYPE=auto for training; its experts work in every format.",
+        )
     packed = can_read_packed(base, Prompter(base.tokenizer))
     torch.manual_seed(recipe.seed)
     model: Any = get_peft_model(

@@ -19,6 +19,7 @@ __all__ = ["count_chart", "fit_chart", "map_chart", "type_heatmap"]
 SIMILARITY = "#0f8b8d"
 PROBE = "#e08e2b"
 YOURS = "#e08e2b"
+TOO_FEW = "too few spans to tell"
 GRID = "rgba(128,140,155,0.22)"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 # Teal from nearly transparent to full: readable on a light and on a dark ground.
@@ -71,6 +72,7 @@ def fit_chart(
     probe: Sequence[tuple[float, float, float] | None],
     *,
     samples: int,
+    notes: Sequence[str] = (),
     title: str = "Which experts fit your texts?",
 ) -> go.Figure:
     """Two horizontal bars an expert: similarity, and probe F1 with its 95 % interval.
@@ -80,12 +82,15 @@ def fit_chart(
         similarity: cosines in [-1, 1], parallel to `names`; negative ones are drawn as 0.
         probe: ``(f1, low, high)`` in [0, 1] for each expert, None where there are too few spans.
         samples: sentences that the probe ran on.
+        notes: parallel to `names`, what is to be said of an expert's probe ("stopped after 4 of 10
+            sentences"), or nothing; none are needed.
     """
     import plotly.graph_objects as go
 
     labels = [_safe(_short(name)) for name in names]
     figure = _figure(title, 96 + 52 * max(1, len(names)), barmode="group", bargap=0.34)
     found = [score for score in probe if score is not None]
+    told = [note and _safe(note) for note in notes] or [""] * len(labels)
     figure.add_trace(
         go.Bar(
             name="similarity to your texts",
@@ -116,17 +121,18 @@ def fit_chart(
             },
             hovertext=[
                 f"F1 {s[0]:.2f}, likely between {s[1]:.2f} and {s[2]:.2f}"
+                + (f"<br>{note}" if note else "")
                 if s
-                else "too few spans to tell"
-                for s in probe
+                else note or TOO_FEW
+                for s, note in zip(probe, told, strict=True)
             ],
             hoverinfo="text",
         )
     )
-    for label, score in zip(labels, probe, strict=True):
+    for label, score, note in zip(labels, probe, told, strict=True):
         if score is None:
             figure.add_annotation(
-                x=0.01, y=label, text="too few spans to tell", showarrow=False, xanchor="left",
+                x=0.01, y=label, text=note or TOO_FEW, showarrow=False, xanchor="left",
                 yshift=-9, font={"size": 11},
             )  # fmt: skip
     figure.update_xaxes(range=[0, 1], gridcolor=GRID, zeroline=False, fixedrange=True, side="top")

@@ -16,7 +16,14 @@ import typer
 
 from experts.errors import SamError
 from sam_ui.cli_experts import Json, experts_app
-from sam_ui.cli_output import fail_politely, print_json, print_table, progress_line
+from sam_ui.cli_output import (
+    expert_rows,
+    fail_politely,
+    print_experts,
+    print_json,
+    print_table,
+    progress_line,
+)
 
 if TYPE_CHECKING:
     from experts.corpus import Corpus
@@ -132,7 +139,7 @@ def match(
         "samples": len(result.probe),
         "k": k,
         "seed": seed,
-        "experts": _expert_rows(result),
+        "experts": expert_rows(result),
         "recommended": {
             "single": result.single,
             "similarity": result.by_similarity,
@@ -142,33 +149,9 @@ def match(
     if as_json:
         print_json(document)
         return
-    print_table(
-        ["expert", "similarity", "probe F1", "low", "high", "spans", "weight"],
-        [
-            [r["name"], r["similarity"], r["f1"], r["low"], r["high"], r["support"], r["weight"]]
-            for r in document["experts"]
-        ],
-    )
+    print_experts(document["experts"])
     if not any(expert.enough for expert in result.experts):
         print("The probe found too few spans to tell; the weights follow similarity alone.")
-
-
-def _expert_rows(result: MatchResult) -> list[dict[str, Any]]:
-    rows = [
-        {
-            "name": e.name,
-            "similarity": e.similarity,
-            "f1": e.f1 if e.enough else None,
-            "low": e.low if e.enough else None,
-            "high": e.high if e.enough else None,
-            "support": e.support,
-            "enough": e.enough,
-            "per_type": e.per_type,
-            "weight": result.single.get(e.name, 0.0),
-        }
-        for e in result.experts
-    ]
-    return sorted(rows, key=lambda r: (-r["weight"], -r["similarity"], r["name"]))
 
 
 @app.command()
@@ -236,6 +219,13 @@ def predict(
     samples: Samples = 10,
     k: TopK = 3,
     seed: Seed = 0,
+    threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="Leave out entities that are less probable.")
+    ] = 0.0,
+    none_bias: Annotated[
+        float,
+        typer.Option(min=-20, max=20, help="Added to the logit of “no entity”: above 0, fewer."),
+    ] = 0.0,
     as_json: Json = False,
 ) -> None:
     """Find the entities of a corpus; without an adapter, with the bare base model."""
@@ -245,7 +235,7 @@ def predict(
     if sum((expert is not None, adapter is not None, auto)) > 1:
         raise SamError("--expert, --adapter and --auto exclude each other.", "Give one of them.")
     _check_writable(out, corpus)
-    request = Request(corpus, column, asked, gold, samples, k, seed)
+    request = Request(corpus, column, asked, gold, samples, k, seed, threshold, none_bias)
     document = run(_engine(), request, expert=expert, adapter=adapter, auto=auto, out=out)
     if as_json:
         print_json(document)

@@ -9,9 +9,19 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["fail_politely", "print_json", "print_table", "progress_line"]
+if TYPE_CHECKING:
+    from sam_ui.services.engine import MatchResult
+
+__all__ = [
+    "expert_rows",
+    "fail_politely",
+    "print_experts",
+    "print_json",
+    "print_table",
+    "progress_line",
+]
 
 
 def print_json(value: Any) -> None:
@@ -39,6 +49,53 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None
             for value, width, numeric in zip(row, widths, right, strict=True)
         ]
         print("  ".join(parts).rstrip())
+
+
+def expert_rows(result: MatchResult) -> list[dict[str, Any]]:
+    """The experts of a match, recommended ones first, then those that were probed.
+
+    `sentences` counts the probe sentences that the expert has read; `note` says why those are not
+    all of them.
+    """
+    from sam_ui.services.probing import probe_note
+
+    rows = []
+    for e in result.experts:
+        answers = result.answers.get(e.name)
+        rows.append(
+            {
+                "name": e.name,
+                "similarity": e.similarity,
+                "f1": e.f1 if e.enough else None,
+                "low": e.low if e.enough else None,
+                "high": e.high if e.enough else None,
+                "support": e.support,
+                "enough": e.enough,
+                "sentences": sum(answer is not None for answer in answers or ()),
+                "note": probe_note(answers, len(result.answers)),
+                "per_type": e.per_type,
+                "weight": result.single.get(e.name, 0.0),
+            }
+        )
+    return sorted(
+        rows, key=lambda r: (-r["weight"], not r["sentences"], -r["similarity"], r["name"])
+    )
+
+
+def print_experts(rows: Sequence[dict[str, Any]]) -> None:
+    """The table of `sam-ui match`; it has a column of notes only where there is one."""
+    columns = {
+        "name": "expert",
+        "similarity": "similarity",
+        "f1": "probe F1",
+        "low": "low",
+        "high": "high",
+        "support": "spans",
+        "weight": "weight",
+    }
+    if any(row["note"] for row in rows):
+        columns["note"] = "note"
+    print_table(list(columns.values()), [[row[key] for key in columns] for row in rows])
 
 
 def _is_number(value: object) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from experts.errors import SamError
 from experts.spans import Span
 from sam_ui.cli_output import progress_line
 
@@ -33,6 +35,13 @@ class Request:
     samples: int
     k: int
     seed: int
+    threshold: float = 0.0
+    none_bias: float = 0.0
+
+    def __post_init__(self) -> None:
+        for option, value in (("threshold", self.threshold), ("none-bias", self.none_bias)):
+            if not math.isfinite(value):
+                raise SamError(f"--{option} is not a number.", f"For example: --{option} 0.5")
 
     def texts(self) -> tuple[list[str], list[Truth]]:
         """The texts and their true spans, as `experts.corpus.read_units` gives them."""
@@ -61,7 +70,9 @@ def run(
     """
     from experts.corpus import write_predictions
     from experts.merging.adapters import load_adapter
+    from experts.operating_point import keep
 
+    engine.none_bias = request.none_bias
     texts, truth = request.texts()
     if adapter is not None:
         load_adapter(adapter)  # refuses what cannot be read before the base model is loaded
@@ -80,6 +91,7 @@ def run(
     found: list[list[Span]] = [[] for _ in texts]
     for piece, spans in zip(pieces, answers, strict=True):
         found[piece.text].extend(piece.moved(spans))
+    found = keep(found, request.threshold)
     write_predictions(out, texts, found)
     document: dict[str, Any] = {
         "out": str(out),

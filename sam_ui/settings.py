@@ -37,6 +37,14 @@ class Settings(BaseSettings):
         default="",
         description="Base model: a hub id or a folder; empty: the embedded Gemma 3 270M.",
     )
+    engine_url: str = Field(
+        default="",
+        description="Address of a vLLM server (OpenAI-compatible) that does the extraction; empty: "
+        "SaM does it itself.",
+    )
+    engine_key: str = Field(
+        default="", repr=False, description="What that server was given as --api-key, if anything."
+    )
     embedder: str = Field(
         default="",
         description="Sentence embedder: hub id or folder; empty: the embedded all-MiniLM-L6-v2.",
@@ -48,9 +56,10 @@ class Settings(BaseSettings):
     device: str = Field(
         default="auto", description="Where models run: auto, cpu, cuda, cuda:1 …, or mps."
     )
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "int8", "nf4"] = Field(
         default="auto",
-        description="Number format of the base model: auto, float32, bfloat16 or float16.",
+        description="Number format of the base model: auto, float32, bfloat16, float16, int8 (CPU) "
+        "or nf4 (4 bits, NVIDIA GPU).",
     )
     threads: int = Field(
         default=0, ge=0, le=1024, description="CPU threads for the models; 0: as torch chooses."

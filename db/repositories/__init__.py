@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from db.repositories.answers import ProbeAnswerRepository
 from db.repositories.corpus import CorpusRepository, TypeRepository
 from db.repositories.experts import ExpertRepository
 from db.repositories.jobs import JobRepository
@@ -15,6 +16,7 @@ __all__ = [
     "JobRepository",
     "MergeRepository",
     "PredictionRepository",
+    "ProbeAnswerRepository",
     "RunRepository",
     "SessionRepository",
     "TypeRepository",

@@ -12,6 +12,7 @@ import torch
 
 from experts.errors import Cancelled, SamError
 from experts.merging.adapters import Adapter, LoraFactors, content_hash
+from experts.merging.data import MergeData
 from experts.merging.recipe import Recipe, RecipeExpert
 from experts.merging.registry import (
     MergeContext,
@@ -54,7 +55,7 @@ def merge(
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
     device: torch.device | str | None = None,
-    data: object | None = None,
+    data: MergeData | None = None,
 ) -> MergeResult:
     """Make the merged adapter that a recipe describes.
 

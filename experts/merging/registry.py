@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import torch
 
     from experts.merging.adapters import Adapter, LoraFactors
+    from experts.merging.data import MergeData
 
 __all__ = [
     "MergeContext",
@@ -175,7 +176,7 @@ class MergeContext:
         rank: wanted rank of every layer, or None for R, the sum of the experts' ranks (for exact
             methods: lossless).
         device: where tensors live.
-        data: texts or corrections, as the method's `needs` says.
+        data: what the method's `needs` says; None if that is "none".
     """
 
     experts: tuple[str, ...]
@@ -183,7 +184,7 @@ class MergeContext:
     parameters: Mapping[str, ParameterValue]
     rank: int | None
     device: torch.device
-    data: object | None = None
+    data: MergeData | None = None
 
 
 @dataclass
@@ -195,7 +196,8 @@ class MergeMethod:
         name: what a person sees.
         summary: one plain sentence for a person who is not an engineer.
         paper: citation or address; empty where there is none.
-        needs: data needed beside the adapters.
+        needs: data needed beside the adapters (`experts.merging.data.MergeData`): the match's
+            scores, unlabelled texts (those of the person, or the experts' own), or corrections.
         exact: the result is computed without approximation (before any wished truncation).
         parameters: its settings.
         batched: `merge_group` gets all modules of one shape and summed rank together; otherwise one
@@ -207,7 +209,7 @@ class MergeMethod:
     name: ClassVar[str]
     summary: ClassVar[str]
     paper: ClassVar[str] = ""
-    needs: ClassVar[Literal["none", "texts", "corrections"]] = "none"
+    needs: ClassVar[Literal["none", "scores", "texts", "corrections"]] = "none"
     exact: ClassVar[bool] = False
     parameters: ClassVar[tuple[Parameter, ...]] = ()
     batched: ClassVar[bool] = False

@@ -12,12 +12,14 @@ from sam_ui.jobs.context import JobContext, Progress
 __all__ = ["HANDLERS"]
 
 FORGET_AFTER_S = 7 * 24 * 3600.0
+FORGET_ANSWERS_AFTER_S = 60 * 24 * 3600.0
+"""Answers of the probe that nobody has used for so long are not worth their place."""
 MERGE_SHARE = 0.3
 """How much of "merge_and_predict" the merge takes, for its progress."""
 
 
 def match(context: JobContext) -> dict[str, Any]:
-    """Similarity and probe of all experts; payload: samples, k, seed, use_gold."""
+    """Similarity and probe of the experts; payload: samples, k, seed, use_gold."""
     work = context.services.begin(context.session_id)
     payload = context.payload
     gold: list[tuple[Span, ...] | None] | None = None
@@ -57,9 +59,13 @@ def merge_and_predict(context: JobContext) -> dict[str, Any]:
 
 
 def tidy(context: JobContext) -> dict[str, Any]:
-    """Forget jobs that ended a week ago; delete the files of jobs that were killed."""
+    """Forget jobs that ended a week ago, and answers of the probe that are no longer used; delete
+    the files of jobs that were killed.
+    """
     jobs = context.services.queue.jobs
+    answers = context.services.store.answers
     return {
+        "answers": answers.forget(older_than_s=FORGET_ANSWERS_AFTER_S),
         "forgotten": jobs.forget(older_than_s=FORGET_AFTER_S),
         "removed": context.services.store.remove_leftovers(
             busy=lambda: jobs.others_running(context.job.id)

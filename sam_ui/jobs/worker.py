@@ -203,6 +203,7 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.setdefault("TQDM_DISABLE", "1")  # progress goes to the job, not to the log
     from sam_ui.services import Services
     from sam_ui.services.engine import Engine
+    from sam_ui.services.probing import StoredAnswers
 
     try:
         services = Services(settings)
@@ -211,7 +212,11 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(1)
     worker = Worker(
         services,
-        Engine(settings, pool=lambda: services.pool),
+        Engine(
+            settings,
+            pool=lambda: services.pool,
+            answers=StoredAnswers(services.store.answers),
+        ),
         name=options.name,
         parent=options.parent,
     )

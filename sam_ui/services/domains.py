@@ -45,6 +45,14 @@ class Domains:
     def __init__(self) -> None:
         self._anew: dict[tuple[str, str, str], Domain] = {}
 
+    def mean(self, expert: Expert, embedder: Embedder) -> Vectors:
+        """The mean alone: of a large pool, most experts' exemplars are never read."""
+        import numpy as np
+
+        if _compares(expert.card, embedder):
+            return np.asarray(expert.card.mean, dtype=np.float32)
+        return self.of(expert, embedder).mean
+
     def of(self, expert: Expert, embedder: Embedder) -> Domain:
         """The domain of one expert in the space of `embedder`."""
         import numpy as np
@@ -52,12 +60,15 @@ class Domains:
         from experts.similarity import mean_vector
 
         card = expert.card
-        if card.embedder == embedder.name and card.mean:
-            mean = np.asarray(card.mean, dtype=np.float32)
+        if _compares(card, embedder):
             vectors = np.asarray(expert.exemplar_vectors(), dtype=np.float32)
-            return Domain(card, mean, vectors)
+            return Domain(card, self.mean(expert, embedder), vectors)
         key = (embedder.name, expert.name, card.hash)
         if key not in self._anew:
             vectors = embedder.embed(list(card.exemplars))
             self._anew[key] = Domain(card, mean_vector(vectors), vectors)
         return self._anew[key]
+
+
+def _compares(card: ExpertCard, embedder: Embedder) -> bool:
+    return card.embedder == embedder.name and bool(card.mean)

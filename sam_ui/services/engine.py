@@ -6,23 +6,26 @@ first use and kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experts.errors import Cancelled, SamError
+from experts.probing import MAX_PROBED, AnswerCache, MemoryCache, choose_candidates
 from experts.spans import Span, drop_overlaps
 from sam_ui.services.domains import Domains
+from sam_ui.services.matching import ExpertMatch, MatchResult, expert_match, flat_map, spread
+from sam_ui.services.probing import probe
 
 if TYPE_CHECKING:
     from experts.base import BaseModel
-    from experts.extract import Extractor
+    from experts.engines.protocol import SpanExtractor
     from experts.merging.recipe import Recipe
     from experts.pool import Expert, Pool
     from experts.similarity import Embedder
-    from sam_ui.services.domains import Domain, Vectors
+    from sam_ui.services.domains import Vectors
     from sam_ui.settings import Settings
 
 __all__ = [
@@ -38,46 +41,6 @@ Cancel = Callable[[], bool]
 
 MAX_EMBEDDED = 2000
 """Sentences that the similarity is computed from: the mean of more moves it by nothing visible."""
-MAX_MAP_POINTS = 400
-
-
-@dataclass(frozen=True)
-class ExpertMatch:
-    """One expert's scores; attributes as in `sam_ui.services.views.ExpertScore`."""
-
-    name: str
-    similarity: float
-    f1: float | None
-    low: float | None
-    high: float | None
-    support: int
-    enough: bool
-    per_type: dict[str, float | None]
-    nearest: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class MatchResult:
-    """What `Engine.match` found.
-
-    Attributes:
-        experts: in the order of the pool.
-        probe: indices into the texts of the sampled sentences.
-        answers: expert name -> for each of `probe`, the spans that it found.
-        single, by_similarity, by_probe: expert name -> weight; each sums to 1.
-        map_points: 2-D points; `map_texts` says by index which text each belongs to.
-        map_experts: expert name -> 2-D points of its exemplars.
-    """
-
-    experts: list[ExpertMatch]
-    probe: list[int]
-    answers: dict[str, list[list[Span]]]
-    single: dict[str, float]
-    by_similarity: dict[str, float]
-    by_probe: dict[str, float]
-    map_points: list[tuple[float, float]]
-    map_texts: list[int]
-    map_experts: dict[str, list[tuple[float, float]]]
 
 
 @dataclass(frozen=True)
@@ -107,10 +70,25 @@ class Engine:
 
     Args:
         pool: the experts, or a function that gives them when they are first needed.
+        answers: where answers of the probe are kept; None: in this object.
+
+    Attributes:
+        none_bias: of the extractor, see there; to be set before the models are first used.
     """
 
-    def __init__(self, settings: Settings, *, pool: Pool | Callable[[], Pool]) -> None:
+    none_bias = 0.0
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        pool: Pool | Callable[[], Pool],
+        answers: AnswerCache | None = None,
+    ) -> None:
         self.settings = settings
+        # Nobody knows when a server starts anew with other options: its answers are not kept long.
+        kept = None if settings.engine_url else answers
+        self.answers: AnswerCache = MemoryCache() if kept is None else kept
         self._pool = pool
         self._domains = Domains()
 
@@ -135,10 +113,21 @@ class Engine:
         )
 
     @cached_property
-    def extractor(self) -> Extractor:
+    def extractor(self) -> SpanExtractor:
+        """SaM's own, or the server that is set."""
+        if self.settings.engine_url:
+            from experts.engines.served import served_extractor
+
+            return served_extractor(
+                self.settings.engine_url,
+                self.settings.base_model,
+                data_dir=self.settings.data_dir,
+                none_bias=self.none_bias,
+                api_key=self.settings.engine_key,
+            )
         from experts.extract import Extractor
 
-        return Extractor(self.base)
+        return Extractor(self.base, none_bias=self.none_bias)
 
     @cached_property
     def embedder(self) -> Embedder:
@@ -160,7 +149,8 @@ class Engine:
         progress: Progress | None = None,
         cancelled: Cancel | None = None,
     ) -> MatchResult:
-        """Similarity and probe of every expert of the pool, and the recommended selection.
+        """Similarity of every expert of the pool, probe of the most similar ones, and the
+        recommended selection.
 
         Args:
             texts: the sentences.
@@ -176,50 +166,53 @@ class Engine:
         """
         import numpy as np
 
-        from experts.probe import sample_sentences, score_answers
+        from experts.probe import sample_sentences
         from experts.select import recommend
         from experts.similarity import domain_similarities, mean_vector
 
         experts = self._check_match(texts, types)
         tell = progress or _silent
-        chosen = _spread(len(texts), MAX_EMBEDDED)
+        chosen = spread(len(texts), MAX_EMBEDDED)
         vectors = self._embed([texts[i] for i in chosen], len(experts), tell, cancelled)
         mean = mean_vector(vectors)
-        domains = {expert.name: self._domains.of(expert, self.embedder) for expert in experts}
-        means = np.stack([domain.mean for domain in domains.values()])
-        similarities = [float(value) for value in domain_similarities(mean, means)]
+        means = np.stack([self._domains.mean(expert, self.embedder) for expert in experts])
+        cosines = [float(value) for value in domain_similarities(mean, means)]
+        similarities = dict(zip((e.name for e in experts), cosines, strict=True))
+        names = choose_candidates(similarities, most=max(MAX_PROBED, k))
+        candidates = [expert for expert in experts if expert.name in set(names)]
 
-        picked = sample_sentences(vectors, min(samples, len(chosen)), seed)
-        probe = [chosen[int(i)] for i in picked]
-        answers = self._answers(experts, [texts[i] for i in probe], types, tell, cancelled)
-        truth = None if gold is None else [_frozen(gold[i]) for i in probe]
-        scores = score_answers(answers, list(types), truth, seed=seed)
-        by_name = dict(zip((e.name for e in experts), similarities, strict=True))
-        selection = recommend(by_name, scores, k)
-        points, shown, regions = _map(vectors, domains)
+        picked = [
+            chosen[int(i)] for i in sample_sentences(vectors, min(samples, len(chosen)), seed)
+        ]
+        probed = probe(
+            self,
+            candidates,
+            [texts[i] for i in picked],
+            types,
+            gold=None if gold is None else [_frozen(gold[i]) for i in picked],
+            k=k,
+            similarities=similarities,
+            seed=seed,
+            tell=tell,
+            cancelled=cancelled,
+        )
+        finished = {n: s for n, s in probed.scores.items() if n not in probed.stopped}
+        selection = recommend(similarities, finished, k)
+        domains = {expert.name: self._domains.of(expert, self.embedder) for expert in candidates}
+        points, shown, regions = flat_map(vectors, domains)
         return MatchResult(
             experts=[
-                ExpertMatch(
-                    name=expert.name,
-                    similarity=by_name[expert.name],
-                    f1=scores[expert.name].f1,
-                    low=scores[expert.name].low,
-                    high=scores[expert.name].high,
-                    support=scores[expert.name].support,
-                    enough=scores[expert.name].enough,
-                    per_type=dict(scores[expert.name].per_type),
-                    nearest=domains[expert.name].nearest(mean),
-                )
-                for expert in experts
+                expert_match(e.name, similarities, probed.scores, domains, mean) for e in experts
             ],
-            probe=probe,
-            answers=answers,
+            probe=picked,
+            answers=probed.answers,
             single=dict(selection.single),
             by_similarity=dict(selection.by_similarity),
             by_probe=dict(selection.by_probe),
             map_points=points,
             map_texts=[chosen[i] for i in shown],
             map_experts=regions,
+            pool={expert.name: expert.card.hash for expert in experts},
         )
 
     def _check_match(self, texts: Sequence[str], types: Sequence[str]) -> list[Expert]:
@@ -243,31 +236,6 @@ class Engine:
             tell(part, 1000 * (weight + 1), "Comparing your texts with the experts'")
 
         return self.embedder.embed(texts, progress=report, cancelled=cancelled)
-
-    def _answers(
-        self,
-        experts: Sequence[Expert],
-        texts: Sequence[str],
-        types: Sequence[str],
-        tell: Progress,
-        cancelled: Cancel | None,
-    ) -> dict[str, list[list[Span]]]:
-        tell(1, len(experts) + 1, "Loading the base model")
-        extractor = self.extractor
-        answers: dict[str, list[list[Span]]] = {}
-        for number, expert in enumerate(experts):
-            message = f"Probing expert {number + 1} of {len(experts)}"
-
-            def report(done: int, total: int, number: int = number, message: str = message) -> None:
-                part = number + 1 + (done / total if total else 0)
-                tell(int(1000 * part), 1000 * (len(experts) + 1), message)
-
-            report(0, 1)
-            _check(cancelled)
-            answers[expert.name] = extractor.extract(
-                list(texts), list(types), adapter=expert.path, progress=report, cancelled=cancelled
-            )
-        return answers
 
     # ---- merge ----
 
@@ -363,30 +331,3 @@ def _check(cancelled: Cancel | None) -> None:
 
 def _frozen(spans: Sequence[Span] | None) -> tuple[Span, ...] | None:
     return None if spans is None else tuple(spans)
-
-
-def _spread(count: int, most: int) -> list[int]:
-    """At most `most` indices below `count`, evenly spread: every document has its part."""
-    if count <= most:
-        return list(range(count))
-    return [i * count // most for i in range(most)]
-
-
-def _map(
-    vectors: Vectors, domains: Mapping[str, Domain]
-) -> tuple[list[tuple[float, float]], list[int], dict[str, list[tuple[float, float]]]]:
-    """Points of a spread part of the vectors, which part that is, and each expert's points."""
-    import numpy as np
-
-    from experts.similarity import project_2d
-
-    shown = _spread(len(vectors), MAX_MAP_POINTS)
-    try:
-        mine, theirs = project_2d(vectors[shown], [d.vectors for d in domains.values()])
-    except np.linalg.LinAlgError:  # exemplars that are all alike: no map is better than no match
-        return [], [], {name: [] for name in domains}
-    regions = {
-        name: [(float(x), float(y)) for x, y in points]
-        for name, points in zip(domains, theirs, strict=True)
-    }
-    return [(float(x), float(y)) for x, y in mine], shown, regions

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from db.records import RunRecord, ScoreRecord, SentenceRecord, SessionRecord
 from experts.errors import SamError
 from sam_ui.services.pool import ExpertService
+from sam_ui.services.probing import probe_note, probe_state
 from sam_ui.services.store import Store, pack_spans, unpack_spans
 from sam_ui.services.summary import summary
 from sam_ui.services.views import (
@@ -22,7 +23,7 @@ from sam_ui.services.views import (
 if TYPE_CHECKING:
     from sam_ui.services.engine import MatchResult
 
-__all__ = ["MatchService"]
+__all__ = ["MatchService", "match_is_stale"]
 
 MAX_SAMPLES = 200
 
@@ -89,10 +90,13 @@ class MatchService:
         for e in result.experts:
             near = {"nearest": e.nearest}
             scores.append(ScoreRecord(e.name, "similarity", e.similarity, details=near))
+            answers = result.answers.get(e.name)
+            if answers is None:  # not probed
+                continue
             details = {
                 "per_type": e.per_type,
                 "enough": e.enough,
-                "answers": [pack_spans(spans) for spans in result.answers[e.name]],
+                "answers": [None if spans is None else pack_spans(spans) for spans in answers],
             }
             probe = ScoreRecord(e.name, "probe", e.f1, e.low, e.high, e.support, details)
             scores.append(probe)
@@ -110,6 +114,7 @@ class MatchService:
                 "map_points": _rounded(result.map_points),
                 "map_texts": [sentences[i].text for i in result.map_texts],
                 "map_experts": {n: _rounded(p) for n, p in result.map_experts.items()},
+                "pool": result.pool,
             },
             scores=scores,
         )
@@ -127,17 +132,18 @@ class MatchService:
         scores = self._store.runs.scores(session_id, run.id)
         probe = {s.expert: s for s in scores if s.kind == "probe"}
         experts = [
-            _expert_score(s, probe[s.expert], run.details, infos.get(s.expert))
+            _expert_score(s, probe, run.details, infos.get(s.expert))
             for s in scores
             if s.kind == "similarity"
         ]
-        experts.sort(key=lambda e: (not e.recommended, -e.similarity, e.name))
+        experts.sort(
+            key=lambda e: (not e.recommended, e.probe_state == "none", -e.similarity, e.name)
+        )
         gold = bool(run.params.get("use_gold"))
         return MatchView(
             run_id=run.id,
             created_at=run.created_at,
-            stale=(run.corpus_revision, run.types_revision)
-            != (session.corpus_revision, session.types_revision),
+            stale=match_is_stale(run, session, self._store),
             samples=run.params["samples"],
             k=run.params["k"],
             seed=run.params["seed"],
@@ -152,17 +158,28 @@ class MatchService:
         )
 
 
+def match_is_stale(run: RunRecord, session: SessionRecord, store: Store) -> bool:
+    """Whether texts, types or the experts of the pool have changed since the match."""
+    revisions = (session.corpus_revision, session.types_revision)
+    if (run.corpus_revision, run.types_revision) != revisions:
+        return True
+    pool = run.details.get("pool")  # an older version did not note it
+    return bool(pool) and pool != store.pool_hashes()
+
+
 def _rounded(points: Sequence[tuple[float, float]]) -> list[list[float]]:
     return [[round(x, 4), round(y, 4)] for x, y in points]
 
 
 def _expert_score(
     similarity: ScoreRecord,
-    probe: ScoreRecord,
+    probes: Mapping[str, ScoreRecord],
     details: Mapping[str, Any],
     info: ExpertInfo | None,
 ) -> ExpertScore:
     name = similarity.expert
+    probe = probes.get(name, ScoreRecord(name, "probe", None))
+    answers = probe.details.get("answers")
     return ExpertScore(
         name=name,
         title=info.title if info else name,
@@ -179,6 +196,8 @@ def _expert_score(
         by_probe=name in details["by_probe"],
         nearest=tuple(similarity.details.get("nearest", ())),
         info=info,
+        probe_state=probe_state(answers),
+        note=probe_note(answers, len(probes)),
     )
 
 
@@ -188,8 +207,9 @@ def _probe_sentences(run: RunRecord, probe: Mapping[str, ScoreRecord]) -> tuple[
             sentence_id=sentence_id,
             text=text,
             answers={
-                name: unpack_spans(score.details["answers"][number])
+                name: unpack_spans(spans)
                 for name, score in probe.items()
+                if (spans := score.details["answers"][number]) is not None
             },
             gold=None if gold is None else unpack_spans(gold),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sam_ui.services.match import match_is_stale
 from sam_ui.services.merge import is_stale
 from sam_ui.services.store import Store
 from sam_ui.services.views import StepState
@@ -36,8 +37,7 @@ def step_states(store: Store, session_id: str) -> dict[str, StepState]:
     }
     match = store.runs.latest(session_id, "match")
     if match is not None:
-        made_from = (match.corpus_revision, match.types_revision)
-        states["match"] = "done" if made_from == now else "stale"
+        states["match"] = "stale" if match_is_stale(match, session, store) else "done"
     merge = store.merge(session_id, None)
     if merge is not None:
         states["merge"] = "stale" if is_stale(merge, session, match) else "done"

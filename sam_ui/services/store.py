@@ -16,6 +16,7 @@ from db.repositories import (
     ExpertRepository,
     MergeRepository,
     PredictionRepository,
+    ProbeAnswerRepository,
     RunRepository,
     SessionRepository,
     TypeRepository,
@@ -121,6 +122,7 @@ class Store:
         self.runs = RunRepository(self.database)
         self.merges = MergeRepository(self.database)
         self.predictions = PredictionRepository(self.database)
+        self.answers = ProbeAnswerRepository(self.database)
         self.queue = JobQueue(self.database)
         self._pool = pool
 
@@ -149,6 +151,10 @@ class Store:
         if record is None:
             raise SamError("This merge does not exist any more.", "Choose another merge.")
         return record
+
+    def pool_hashes(self) -> dict[str, str]:
+        """Name -> hash of every expert that is in the pool now."""
+        return {expert.name: expert.card.hash for expert in self.pool.list()}
 
     def remember_pool(self) -> None:
         """Bring the cache of the pool up to date, so that results can name experts for ever."""

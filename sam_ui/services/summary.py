@@ -27,7 +27,7 @@ def summary(experts: Sequence[ExpertScore], samples: int, *, gold: bool = False)
     """
     if not experts:
         return "There are no experts to compare your texts with."
-    return f"{_closest(experts)}; {_probe(experts, samples, gold)}."
+    return f"{_closest(experts)}; {_probe(experts, samples, gold)}.{_probed(experts)}"
 
 
 def _closest(experts: Sequence[ExpertScore]) -> str:
@@ -41,7 +41,7 @@ def _closest(experts: Sequence[ExpertScore]) -> str:
 
 def _probe(experts: Sequence[ExpertScore], samples: int, gold: bool) -> str:
     where = f"on {samples} sampled sentence{'' if samples == 1 else 's'}"
-    scored = [e for e in experts if e.enough and e.f1 is not None]
+    scored = [e for e in experts if e.enough and e.f1 is not None and e.probe_state == "done"]
     best = max(scored, key=lambda e: (e.f1 or 0.0, e.similarity), default=None)
     if best is None:
         return f"{where} too few entities were found to tell the experts apart"
@@ -50,3 +50,11 @@ def _probe(experts: Sequence[ExpertScore], samples: int, gold: bool) -> str:
         return f"{where} no expert found anything {other}"
     did = "came closest to your own annotations" if gold else "agreed most with the others"
     return f"{where} *{best.title}* {did} (F1 {best.f1:.2f}, {best.support} spans)"
+
+
+def _probed(experts: Sequence[ExpertScore]) -> str:
+    """Of a large pool, not all experts were asked."""
+    asked = sum(e.probe_state != "none" for e in experts)
+    if asked == len(experts):
+        return ""
+    return f" Only the {asked} most similar of {len(experts):,} experts were probed."

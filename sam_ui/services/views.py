@@ -167,6 +167,10 @@ class ExpertScore:
         weight: recommended weight in the single merge, 0 when not recommended.
         by_similarity, by_probe: among the top k of that criterion.
         nearest: the expert's own training sentences nearest to the session's texts.
+        probe_state: whether it read all probe sentences ("done"), was stopped early among the
+            worse half of a large pool ("stopped"; the scores are those of the sentences that it
+            read), or was not probed ("none").
+        note: why the probe is not complete, in plain words ("stopped after 4 of 10 sentences").
     """
 
     name: str
@@ -185,6 +189,8 @@ class ExpertScore:
     nearest: tuple[str, ...] = ()
     info: ExpertInfo | None = None
     """None when the expert has left the pool since."""
+    probe_state: Literal["done", "stopped", "none"] = "done"
+    note: str = ""
 
     @property
     def recommended(self) -> bool:
@@ -213,7 +219,7 @@ class MapView:
 
 @dataclass(frozen=True, slots=True)
 class ProbeSentence:
-    """A sampled sentence and what each expert found in it (`answers`: expert name -> spans)."""
+    """A sampled sentence and what each expert that read it found (`answers`: name -> spans)."""
 
     sentence_id: int | None
     text: str
@@ -223,10 +229,11 @@ class ProbeSentence:
 
 @dataclass(frozen=True, slots=True)
 class MatchView:
-    """The result of a match run. `experts` is sorted: recommended first, then by similarity.
+    """The result of a match run. `experts` is sorted: recommended first, then those that were
+    probed, each by similarity.
 
     Attributes:
-        stale: texts or types have changed since.
+        stale: texts, types or the experts of the pool have changed since.
         summary: the plain sentence above the screen; expert titles stand between asterisks
             (Markdown emphasis).
         single, by_similarity, by_probe: expert name -> weight; each sums to 1.

@@ -18,15 +18,23 @@ from sam_ui.steps.common import base_notice, heading, stale_html, stopped_html, 
 __all__ = ["answers_html", "build", "experts_html"]
 
 STALE = (
-    "Your texts or types have changed since this comparison. Press “Find matching experts” to "
-    "compare again."
+    "Your texts, your types or the experts have changed since this comparison. Press “Find "
+    "matching experts” to compare again."
 )
 
 
 def experts_html(match: MatchView, draft: Draft, base: BaseInfo) -> str:
     """One row an expert: switch, name and domain, both scores as bars, and why."""
     chosen = draft.weights
-    rows = "".join(_expert_row(score, score.name in chosen) for score in match.experts)
+    asked = [s for s in match.experts if _asked(s) or s.name in chosen]
+    rest = [s for s in match.experts if s not in asked]
+    rows = "".join(_expert_row(score, score.name in chosen) for score in asked)
+    if rest:
+        rows += (
+            f'<details data-key="others"><summary>{number(len(rest), "more expert")}, less similar '
+            f"to your texts</summary>{''.join(_expert_row(score, False) for score in rest)}"
+            "</details>"
+        )
     back = tag(
         "button", "Back to recommended", data_act="recommended", class_="sam-small",
         disabled=draft.is_recommended(match), id="match-recommended",
@@ -35,6 +43,11 @@ def experts_html(match: MatchView, draft: Draft, base: BaseInfo) -> str:
         '<div class="sam-titled"><h2>Experts, best first</h2>'
         f'{back}</div><div class="sam-experts">{rows}</div>{base_notice(base)}'
     )
+
+
+def _asked(score: ExpertScore) -> bool:
+    """Whether there is something of its probe to show."""
+    return score.recommended or score.probe_state != "none"
 
 
 def _bar(kind: str, label: str, value: float, low: float | None, high: float | None) -> str:
@@ -54,9 +67,11 @@ def _expert_row(score: ExpertScore, on: bool) -> str:
     if score.enough and score.f1 is not None:
         probe = _bar("probe", "agreement", score.f1, score.low, score.high)
     else:
-        probe = (
-            '<div class="sam-bar probe"><span>agreement</span>'
-            '<em title="Fewer spans than a number could rest on">too few spans to tell</em></div>'
+        probe = '<div class="sam-bar probe"><span>agreement</span>' + (
+            f"<em>{esc(score.note)}</em></div>"
+            if score.note
+            else '<em title="Fewer spans than a number could rest on">too few spans to tell'
+            "</em></div>"
         )
     badge = '<span class="sam-badge">recommended</span>' if score.recommended else ""
     toggle = switch(
@@ -74,6 +89,8 @@ def _expert_row(score: ExpertScore, on: bool) -> str:
 def _why(score: ExpertScore) -> str:
     info = score.info
     parts = []
+    if score.note:
+        parts.append(f"<p>{esc(score.note[:1].upper() + score.note[1:])}.</p>")
     if score.f1 is not None and score.enough:
         parts.append(
             f"<p>Its agreement rests on {number(score.support, 'span')}; the true value lies "
@@ -210,18 +227,19 @@ class Match:
         return heading(title, emphasis(match.summary)) + stopped + stale
 
     def _figures(self, visit: Visit, match: MatchView) -> Updates:
-        names = [score.title for score in match.experts]
+        shown = [score for score in match.experts if _asked(score)]
+        names = [score.title for score in shown]
         probe = [
             (s.f1, s.low if s.low is not None else s.f1, s.high if s.high is not None else s.f1)
             if s.enough and s.f1 is not None
             else None
-            for s in match.experts
+            for s in shown
         ]
         colors = {kind.name: kind.color for kind in self.services.types.list(visit.id)}
         return {
             self.fit: charts.fit_chart(
-                names, [s.similarity for s in match.experts], probe, samples=match.samples,
-                title="How close, and how much agreement?",
+                names, [s.similarity for s in shown], probe, samples=match.samples,
+                notes=[s.note for s in shown], title="How close, and how much agreement?",
             ),
             self.map: charts.map_chart(
                 match.map.points, match.map.texts, {e.title: e.points for e in match.map.experts}
@@ -229,7 +247,7 @@ class Match:
             self.heat: charts.type_heatmap(
                 names,
                 match.types,
-                [[s.per_type.get(t) for t in match.types] for s in match.experts],
+                [[s.per_type.get(t) for t in match.types] for s in shown],
             ),
             self.answers: answers_html(match, colors),
         }  # fmt: skip

@@ -85,10 +85,15 @@ class FakeEmbedder:
 
 
 class FakeExtractor:
-    """Finds capitalised words; remembers which adapters it was asked to use."""
+    """Finds capitalised words; remembers which adapters it was asked to use, and for what.
+
+    Attributes:
+        calls: (texts, types, adapters) of each call of `extract_each`.
+    """
 
     def __init__(self) -> None:
         self.adapters: list[Path | None] = []
+        self.calls: list[tuple[list[str], list[str], list[Path]]] = []
 
     def extract(
         self,
@@ -108,6 +113,24 @@ class FakeExtractor:
             if progress:
                 progress(number + 1, len(texts))
         return found
+
+    def extract_each(
+        self,
+        texts: Sequence[str],
+        types: Sequence[str],
+        adapters: Sequence[Path],
+        *,
+        overlapping: bool = False,
+        progress: Any = None,
+        cancelled: Any = None,
+    ) -> list[list[list[Span]]]:
+        self.calls.append((list(texts), list(types), list(adapters)))
+        answers = []
+        for number, adapter in enumerate(adapters):
+            answers.append(self.extract(texts, types, adapter=adapter, cancelled=cancelled))
+            if progress:
+                progress((number + 1) * len(texts), len(adapters) * len(texts))
+        return answers
 
 
 class FakeEngine(Engine):
@@ -172,6 +195,7 @@ class FakeEngine(Engine):
             map_points=[(0.12345678, 1.0) for _ in texts],
             map_texts=list(range(len(texts))),
             map_experts={name: [(0.0, 0.5)] for name in names},
+            pool={expert.name: expert.card.hash for expert in self.pool.list()},
         )
 
     def predict(

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import MetaData, insert, inspect
 
 from db import Database, UnknownSchemaError, migrate
 from db.engine import make_engine
 from db.models import Base
-from db.repositories import SessionRepository
+from db.repositories import ProbeAnswerRepository, SessionRepository
 
 
 @pytest.fixture
@@ -38,6 +39,79 @@ def test_migrating_again_keeps_what_is_there(url: str) -> None:
     database.close()
     assert kept is not None
     assert kept.name == "Lake sediments"
+
+
+def test_the_first_schema_migrates_with_nothing_lost(url: str) -> None:
+    migrate(url, "0001")
+    engine = make_engine(url)
+    assert "probe_answers" not in inspect(engine).get_table_names()
+    engine.dispose()
+    database = Database(url)
+    _fill_first_schema(database)
+    before = _rows(database)
+    database.close()
+
+    migrate(url)
+    database = Database(url)
+    after = _rows(database)
+    assert after.pop("probe_answers") == []
+    assert after == before
+    assert {name for name, rows in before.items() if rows} == set(FIRST)
+    ProbeAnswerRepository(database).put_many({("e", "t", "person", "v"): [[0, 3, 0.5]]})
+    assert len(_rows(database)["probe_answers"]) == 1
+    database.close()
+
+
+AT = datetime(2026, 1, 2, tzinfo=UTC)
+FIRST: dict[str, dict[str, object]] = {
+    "sessions": {
+        "id": "s", "token": "secret", "name": "Lakes", "created_at": AT, "updated_at": AT,
+        "corpus_revision": 1, "types_revision": 1, "settings": {"draft": {"k": 3}},
+    },
+    "experts": {"name": "astro", "hash": "h", "title": "Astronomy", "card": {}, "added_at": AT},
+    "entity_types": {
+        "id": 1, "session_id": "s", "position": 0, "name": "person", "definition": "A human",
+        "color": "#aabbcc",
+    },
+    "uploads": {
+        "id": 1, "session_id": "s", "name": "a.txt", "format": "txt", "encoding": "utf-8",
+        "duplicates": 0, "notes": ["A note."], "created_at": AT,
+    },
+    "documents": {
+        "id": 1, "session_id": "s", "upload_id": 1, "position": 0, "name": "a", "text": "Ada left.",
+    },
+    "sentences": {
+        "id": 1, "session_id": "s", "document_id": 1, "position": 0, "start": 0, "end": 9,
+        "text": "Ada left.", "key": "k", "gold": [[0, 3, "person"]], "duplicate": False,
+    },
+    "runs": {
+        "id": "r", "session_id": "s", "kind": "match", "merge_id": None, "corpus_revision": 1,
+        "types_revision": 1, "params": {"k": 3}, "details": {"probe": []}, "created_at": AT,
+    },
+    "scores": {
+        "id": 1, "session_id": "s", "run_id": "r", "expert": "astro", "kind": "probe",
+        "value": 0.1, "low": 0.0, "high": 0.2, "support": 7, "details": {"answers": [[]]},
+    },
+}  # fmt: skip
+"""A row of most tables as version 0001 has them: the models move on, this does not."""
+
+
+def _fill_first_schema(database: Database) -> None:
+    tables = MetaData()
+    tables.reflect(database.engine)
+    with database.write() as session:
+        for name, row in FIRST.items():
+            session.execute(insert(tables.tables[name]).values(row))
+
+
+def _rows(database: Database) -> dict[str, list[tuple[object, ...]]]:
+    """Everything that is stored, by table."""
+    names = set(inspect(database.engine).get_table_names()) - {"alembic_version"}
+    with database.engine.connect() as connection:
+        return {
+            name: [tuple(row) for row in connection.exec_driver_sql(f"SELECT * FROM {name}")]
+            for name in sorted(names)
+        }
 
 
 def test_a_newer_database_is_told_apart(url: str) -> None:

@@ -180,7 +180,7 @@ def test_supervised_worker_runs_jobs_restarts_and_ends(services: Services) -> No
         assert first_pid is not None
         first = services.queue.submit(None, "tidy", {})
         wait_for(lambda: job_of(services, first).state == "done", "the first job")
-        assert job_of(services, first).result == {"forgotten": 0, "removed": 0}
+        assert job_of(services, first).result == {"answers": 0, "forgotten": 0, "removed": 0}
 
         os.kill(first_pid, signal.SIGKILL)
         second = services.queue.submit(None, "tidy", {})

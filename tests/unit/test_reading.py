@@ -101,16 +101,22 @@ def test_a_packed_reader_reads_what_a_plain_one_reads(
             prefix = Prefix(prefix_tokens)
             rows += [Row(prefix, list(branch)) for branch in branches]
         with torch.inference_mode(), reader.reading():
-            states = [reader.read(rows)]
+            states = [*reader.read(rows)]
             going = []
             for row, next_tokens in zip(rows, later, strict=False):
                 if next_tokens:
                     row.pending = list(next_tokens)
+                    row.draft = 7 if len(next_tokens) != 2 else None
                     going.append(row)
                 else:
                     reader.release(row)
             if going:
-                states.append(reader.read(going))
+                states += reader.read(going)
+                for row, next_tokens in zip(rows, later, strict=False):
+                    if len(next_tokens) == 1:
+                        reader.retract(row)
+                    row.pending = [9, 10] if row in going else []
+                states += reader.read(going)
         return states
 
     for mine, theirs in zip(hidden(PackedReader(base)), hidden(PlainReader(base)), strict=True):
