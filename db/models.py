@@ -248,16 +248,17 @@ class Prediction(Base):
 
 
 class ProbeAnswer(Base):
-    """What an expert finds of one entity type in one text: ``[[start, end, score], …]``.
+    """What an expert finds in one text: ``[[start, end, type, score], …]``.
 
-    The text is known by its hash alone. `version` stands for all else that the answer depends on.
+    Text and asked types are known by their hashes alone. `version` stands for all else that the
+    answer depends on.
     """
 
     __tablename__ = "probe_answers"
 
     expert_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
     text_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
-    type: Mapped[str] = mapped_column(String(200), primary_key=True)
+    types_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
     version: Mapped[str] = mapped_column(String(64), primary_key=True)
     spans: Mapped[list[Any]]
     created_at: Mapped[datetime] = mapped_column(default=now)

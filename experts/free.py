@@ -17,7 +17,7 @@ from experts.merging.adapters import load_adapter
 from experts.prompt import Prompter
 from experts.spans import Span, drop_overlaps
 
-__all__ = ["extract_freely"]
+__all__ = ["extract_freely", "generate_jointly"]
 
 
 def extract_freely(
@@ -58,6 +58,34 @@ def extract_freely(
                     else:
                         found[i].append(Span(start, start + len(mention), label, 1.0))
     return [drop_overlaps(spans) for spans in found], invented
+
+
+def generate_jointly(
+    base: BaseModel,
+    texts: Sequence[str],
+    types: Sequence[str],
+    *,
+    adapter: Path | None = None,
+    batch: int = 16,
+    max_new_tokens: int = 96,
+) -> list[str]:
+    """One prompt a text that names all types at once, as instruction-tuned extractors are asked.
+
+    SaM's experts were not trained for it: what it tells is how long such an answer takes.
+    """
+    prompter = Prompter(base.tokenizer)
+    asked = prompter.query(", ".join(types))
+    prompts = [[*prompter.prefix(prompter.text(text)), *asked] for text in texts]
+    order = sorted(range(len(texts)), key=lambda i: len(prompts[i]))
+    answers = [""] * len(texts)
+    deltas = load_adapter(adapter).products() if adapter is not None else {}
+    with torch.inference_mode(), base.adapted(deltas):
+        for begin in range(0, len(order), batch):
+            part = order[begin : begin + batch]
+            found = _generate(base, prompter, [prompts[i] for i in part], max_new_tokens)
+            for i, answer in zip(part, found, strict=True):
+                answers[i] = answer
+    return answers
 
 
 def _generate(

@@ -1,8 +1,7 @@
 """Probing a pool as one job: experts × sentences, with cached answers and early stopping.
 
-The extractor decodes every entity type as a branch of its own, so an answer to one type does not
-depend on the others: answers are kept for each (expert, text, type), and a type that joins later
-costs that type alone. Spans of different types that overlap are settled afterwards.
+Answers are kept for each expert, text and set of types: which type a mention has depends on all that
+are asked for, so another type is another question.
 
 Large pools are cut twice. Only the experts most similar to the texts are probed at all, and of
 those the worse half is stopped after a third and after two thirds of the sentences (successive
@@ -23,7 +22,7 @@ from typing import NamedTuple, Protocol
 from experts.errors import Cancelled
 from experts.pool import Expert
 from experts.probe import MINIMUM_SPANS, Gold, ProbeScore, f1_so_far, score_answers
-from experts.spans import Span, drop_overlaps
+from experts.spans import Span
 
 __all__ = [
     "MAX_PROBED",
@@ -52,16 +51,19 @@ Progress = Callable[[int, int, int], None]
 
 
 class AnswerKey(NamedTuple):
-    """What an answer depends on: adapter, text, type, and everything else (`answers_version`)."""
+    """What an answer depends on: adapter, text, asked types, and all else (`answers_version`).
+
+    The first three are hashes.
+    """
 
     expert: str
     text: str
-    type: str
+    types: str
     version: str
 
 
 class AnswerCache(Protocol):
-    """Keeps raw answers: for one type in one text, spans that may overlap those of other types."""
+    """Keeps answers: the spans of one text, without overlaps."""
 
     def get_many(self, keys: Sequence[AnswerKey]) -> Mapping[AnswerKey, Sequence[Span]]:
         """The answers that are known, of these keys."""
@@ -96,7 +98,6 @@ class Extracts(Protocol):
         types: Sequence[str],
         adapters: Sequence[Path],
         *,
-        overlapping: bool = False,
         progress: Callable[[int, int], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> list[list[list[Span]]]:
@@ -130,7 +131,7 @@ def text_hash(text: str) -> str:
 def answers_version(
     *, base: str, dtype: str, quantisation: str = "", none_bias: float = 0.0
 ) -> str:
-    """What answers depend on besides adapter, text and type, as 32 hexadecimal digits.
+    """What answers depend on besides adapter, text and types, as 32 hexadecimal digits.
 
     Args:
         base: the base model, so named that another content has another name.
@@ -270,76 +271,59 @@ class _Reader:
         self.extracted = 0
         self._extractor, self._types, self._version = extractor, types, version
         self._cache, self._cancelled = cache, cancelled
-        self._known: dict[tuple[str, str, str], Sequence[Span]] = {}  # by expert, text and type
+        self._types_hash = text_hash(json.dumps(sorted(types)))
+        self._known: dict[tuple[str, str], Sequence[Span]] = {}  # by expert and text
 
     def answer(self, expert: Expert, text: str) -> list[Span]:
-        """What an expert found in a text that was read, without overlaps."""
-        found = [s for kind in self._types for s in self._known[expert.name, text, kind]]
-        return drop_overlaps(found)
+        """What an expert found in a text that was read."""
+        return list(self._known[expert.name, text])
 
     def read(
         self, experts: Sequence[Expert], texts: Sequence[str], report: Callable[[int], None]
     ) -> None:
         """Make all answers of these experts to these texts known.
 
-        Experts that miss the same types in the same texts share one call of the extractor.
+        Experts that miss the same texts share one call of the extractor.
         """
         _stop_if(self._cancelled)
         unique = list(dict.fromkeys(texts))
         self._recall(experts, unique)
-        blocks: dict[tuple[tuple[str, ...], tuple[str, ...]], list[Expert]] = {}
+        blocks: dict[tuple[str, ...], list[Expert]] = {}
         for expert in experts:
-            for block in self._missing(expert, unique):
-                blocks.setdefault(block, []).append(expert)
-        done = len(experts) * len(unique) - sum(len(b[0]) * len(e) for b, e in blocks.items())
+            missing = tuple(text for text in unique if (expert.name, text) not in self._known)
+            if missing:
+                blocks.setdefault(missing, []).append(expert)
+        done = len(experts) * len(unique) - sum(len(b) * len(e) for b, e in blocks.items())
         report(done)
-        for (some_texts, some_types), group in blocks.items():
+        for some_texts, group in blocks.items():
             for first in range(0, len(group), _CHUNK):
                 chunk = group[first : first + _CHUNK]
-                self._extract(chunk, some_texts, some_types, partial(_add, report, done))
+                self._extract(chunk, some_texts, partial(_add, report, done))
                 done += len(chunk) * len(some_texts)
         report(len(experts) * len(texts))
 
-    def _key(self, expert: Expert, hashed: str, kind: str) -> AnswerKey:
-        return AnswerKey(expert.card.hash, hashed, kind, self._version)
+    def _key(self, expert: Expert, text: str) -> AnswerKey:
+        return AnswerKey(expert.card.hash, text_hash(text), self._types_hash, self._version)
 
     def _recall(self, experts: Sequence[Expert], texts: Sequence[str]) -> None:
-        hashes = {text: text_hash(text) for text in texts}
         wanted = {
-            (expert.name, text, kind): self._key(expert, hashes[text], kind)
+            (expert.name, text): self._key(expert, text)
             for expert in experts
             if expert.card.hash
             for text in texts
-            for kind in self._types
-            if (expert.name, text, kind) not in self._known
+            if (expert.name, text) not in self._known
         }
         cached = self._cache.get_many(list(dict.fromkeys(wanted.values())))
         self._known.update({w: cached[key] for w, key in wanted.items() if key in cached})
 
-    def _missing(
-        self, expert: Expert, texts: Sequence[str]
-    ) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
-        """Blocks of (texts, types) that this expert has yet to read; a text is in one of them."""
-        by_types: dict[tuple[str, ...], list[str]] = {}
-        for text in texts:
-            types = tuple(t for t in self._types if (expert.name, text, t) not in self._known)
-            if types:
-                by_types.setdefault(types, []).append(text)
-        return [(tuple(some), types) for types, some in by_types.items()]
-
     def _extract(
-        self,
-        experts: Sequence[Expert],
-        texts: tuple[str, ...],
-        types: tuple[str, ...],
-        report: Callable[[int], None],
+        self, experts: Sequence[Expert], texts: tuple[str, ...], report: Callable[[int], None]
     ) -> None:
         _stop_if(self._cancelled)
         answers = self._extractor().extract_each(
             texts,
-            types,
+            self._types,
             [expert.path for expert in experts],
-            overlapping=True,
             progress=lambda done, _total: report(done),
             cancelled=self._cancelled,
         )
@@ -347,13 +331,9 @@ class _Reader:
         kept: dict[AnswerKey, Sequence[Span]] = {}
         for expert, found in zip(experts, answers, strict=True):
             for text, spans in zip(texts, found, strict=True):
-                by_type: dict[str, list[Span]] = {kind: [] for kind in types}
-                for span in spans:
-                    by_type[span.label].append(span)
-                for kind, mine in by_type.items():
-                    self._known[expert.name, text, kind] = mine
-                    if expert.card.hash:
-                        kept[self._key(expert, text_hash(text), kind)] = mine
+                self._known[expert.name, text] = spans
+                if expert.card.hash:
+                    kept[self._key(expert, text)] = spans
         if kept:
             self._cache.put_many(kept)
 

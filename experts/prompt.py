@@ -164,6 +164,10 @@ class Prompter:
         """``<bos>Text: …\\n`` as token ids."""
         return [*self._head, *text.tokens, *self._foot]
 
+    def phrase(self, text: str) -> list[int]:
+        """Any piece of text as token ids, without special tokens."""
+        return list(self._ids(text))
+
     def query(self, entity_type: str) -> list[int]:
         """``<type>:`` as token ids."""
         return list(self._ids(f"{entity_type}:"))

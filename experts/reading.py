@@ -32,13 +32,11 @@ class Prefix:
         tokens: its token ids.
         adapter: which adapter reads it, for readers that hold several.
         slots: where its keys and values are, once it has been read.
-        users: rows that still need it.
     """
 
     tokens: list[int]
     adapter: int = 0
     slots: list[int] = field(default_factory=list)
-    users: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -46,7 +44,7 @@ class Row:
     """One branch behind its prefix.
 
     Attributes:
-        prefix: shared by the branches of a text; all of them are first read in one pass.
+        prefix: shared by the branches of a text.
         pending: tokens that the model has not read yet, at least one at every pass.
         draft: a token that may follow them; read in the same pass, and taken back by `retract`
             when something else was chosen.
@@ -80,6 +78,9 @@ class Reader(Protocol):
 
     def release(self, row: Row) -> None:
         """The row's answer is complete: forget it."""
+
+    def close(self, prefix: Prefix) -> None:
+        """No row will need this prefix any more: forget it."""
 
     def read_through(self, rows: Sequence[PackedRow]) -> torch.Tensor:
         """Read whole texts with complete branches, keeping nothing; gradients flow.
@@ -146,9 +147,10 @@ class PackedReader:
     def release(self, row: Row) -> None:
         self._arena.release(row.slots)
         row.slots = []
-        row.prefix.users -= 1
-        if not row.prefix.users:
-            self._arena.release(row.prefix.slots)
+
+    def close(self, prefix: Prefix) -> None:
+        self._arena.release(prefix.slots)
+        prefix.slots = []
 
 
 class _Layout:
@@ -183,7 +185,6 @@ class _Layout:
                 self._going.append(text)
             else:
                 self._fresh.append(text)
-                prefix.users = len(members)
                 prefix.slots = self._append(prefix.tokens, 0, 0, prefix, text)
             text.see(prefix.slots, 0, 0)
             behind = len(prefix.tokens)
@@ -280,3 +281,6 @@ class PlainReader:
 
     def release(self, row: Row) -> None:
         del row
+
+    def close(self, prefix: Prefix) -> None:
+        del prefix

@@ -15,15 +15,15 @@ from db.models import ProbeAnswer, now
 __all__ = ["AnswerKey", "ProbeAnswerRepository", "Spans"]
 
 AnswerKey = tuple[str, str, str, str]
-"""Hash of the expert, hash of the text, entity type, version."""
+"""Hash of the expert, of the text, of the asked types; version."""
 
 Spans = list[list[Any]]
-"""``[[start, end, score], …]``, offsets in code points."""
+"""``[[start, end, type, score], …]``, offsets in code points."""
 
 _KEY = (
     ProbeAnswer.expert_hash,
     ProbeAnswer.text_hash,
-    ProbeAnswer.type,
+    ProbeAnswer.types_hash,
     ProbeAnswer.version,
 )
 _AT_ONCE = 999 // 4  # keys in a statement: older versions of SQLite take 999 variables
@@ -66,7 +66,7 @@ class ProbeAnswerRepository:
             {
                 "expert_hash": key[0],
                 "text_hash": key[1],
-                "type": key[2],
+                "types_hash": key[2],
                 "version": key[3],
                 "spans": spans,
                 "created_at": moment,

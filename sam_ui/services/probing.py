@@ -33,16 +33,13 @@ class StoredAnswers:
 
     def get_many(self, keys: Sequence[AnswerKey]) -> dict[AnswerKey, list[Span]]:
         """As in `AnswerCache`."""
-        found = {AnswerKey(*key): spans for key, spans in self._answers.get_many(keys).items()}
-        return {
-            key: [Span(start, end, key.type, score) for start, end, score in spans]
-            for key, spans in found.items()
-        }
+        found = self._answers.get_many(keys)
+        return {AnswerKey(*key): [Span(*span) for span in spans] for key, spans in found.items()}
 
     def put_many(self, answers: Mapping[AnswerKey, Sequence[Span]]) -> None:
         """As in `AnswerCache`."""
         self._answers.put_many(
-            {key: [[s.start, s.end, s.score] for s in spans] for key, spans in answers.items()}
+            {key: [[*s.key, s.score] for s in spans] for key, spans in answers.items()}
         )
 
 

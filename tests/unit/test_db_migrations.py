@@ -57,7 +57,7 @@ def test_the_first_schema_migrates_with_nothing_lost(url: str) -> None:
     assert after.pop("probe_answers") == []
     assert after == before
     assert {name for name, rows in before.items() if rows} == set(FIRST)
-    ProbeAnswerRepository(database).put_many({("e", "t", "person", "v"): [[0, 3, 0.5]]})
+    ProbeAnswerRepository(database).put_many({("e", "t", "types", "v"): [[0, 3, "person", 0.5]]})
     assert len(_rows(database)["probe_answers"]) == 1
     database.close()
 

@@ -117,7 +117,7 @@ def test_use_is_noted_once_a_day(answers: ProbeAnswerRepository, database: Datab
 
 def test_postgresql_is_spoken_too() -> None:
     statement = str(module._upsert("postgresql").compile(dialect=postgresql.dialect()))
-    assert "ON CONFLICT (expert_hash, text_hash, type, version) DO UPDATE" in statement
+    assert "ON CONFLICT (expert_hash, text_hash, types_hash, version) DO UPDATE" in statement
     assert "spans = excluded.spans" in statement
 
 
@@ -127,9 +127,9 @@ def test_the_store_gives_spans_back_and_keeps_no_text(
     cache = StoredAnswers(answers)
     asked = AnswerKey("h", text_hash("Ada met Grace."), "person", "v")
     spans = [Span(0, 3, "person", 0.123456789012345678), Span(8, 13, "person")]
-    cache.put_many({asked: spans, asked._replace(type="lake"): []})
-    found = cache.get_many([asked, asked._replace(type="lake"), asked._replace(type="river")])
-    assert found == {asked: spans, asked._replace(type="lake"): []}
+    cache.put_many({asked: spans, asked._replace(types="lake"): []})
+    found = cache.get_many([asked, asked._replace(types="lake"), asked._replace(types="river")])
+    assert found == {asked: spans, asked._replace(types="lake"): []}
     with database.read() as session:
         rows = [str(tuple(row)) for row in session.execute(select(ProbeAnswer.__table__))]
     assert len(rows) == 2

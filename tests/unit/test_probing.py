@@ -71,11 +71,9 @@ class Skilled:
         types: Sequence[str],
         adapters: Sequence[Path],
         *,
-        overlapping: bool = False,
         progress: Any = None,
         cancelled: Any = None,
     ) -> list[list[list[Span]]]:
-        assert overlapping, "only raw answers may be kept"
         self.calls.append((tuple(texts), tuple(types), [path.name for path in adapters]))
         answers = []
         for number, path in enumerate(adapters):
@@ -135,8 +133,9 @@ def test_answers_from_the_cache_are_those_of_the_extractor(tmp_path: Path) -> No
         experts.append(expert(f"e{seed}", path=folder))
     extractor, cache = Extractor(base), MemoryCache()
     types = ["political party", "gene", "person", "gene"]
-    run(extractor, experts, cache, texts=tiny.TEXTS[:3], types=types[:2])
+    run(extractor, experts, cache, texts=tiny.TEXTS[:3], types=[*types[2:], types[0]])
     result = run(extractor, experts, cache, texts=tiny.TEXTS, types=types)
+    assert result.extracted == 2 * 3  # of the other texts; in another order types are the same
     overlaps = 0
     for one in experts:
         asked = types[:3]
@@ -154,7 +153,7 @@ def test_answers_from_the_cache_are_those_of_the_extractor(tmp_path: Path) -> No
     assert again.extracted == 0
 
 
-def test_another_type_or_sentence_costs_that_one_alone() -> None:
+def test_another_sentence_or_expert_costs_that_one_alone_and_another_type_everything() -> None:
     extractor, cache, experts = Skilled(), MemoryCache(), pool(3)
     names = [e.name for e in experts]
     first = run(extractor, experts, cache, texts=TEXTS[:2])
@@ -162,7 +161,7 @@ def test_another_type_or_sentence_costs_that_one_alone() -> None:
     assert first.extracted == 6
 
     run(extractor, experts, cache, texts=TEXTS[:2], types=["river", *TYPES])
-    assert extractor.calls[1:] == [(tuple(TEXTS[:2]), ("river",), names)]
+    assert extractor.calls[1:] == [(tuple(TEXTS[:2]), ("river", *TYPES), names)]
 
     run(extractor, [*experts, expert("new")], cache, texts=TEXTS[:3])
     assert extractor.calls[2:] == [

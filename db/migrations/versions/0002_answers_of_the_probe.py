@@ -20,13 +20,13 @@ def upgrade() -> None:
         "probe_answers",
         sa.Column("expert_hash", sa.String(length=64), nullable=False),
         sa.Column("text_hash", sa.String(length=64), nullable=False),
-        sa.Column("type", sa.String(length=200), nullable=False),
+        sa.Column("types_hash", sa.String(length=64), nullable=False),
         sa.Column("version", sa.String(length=64), nullable=False),
         sa.Column("spans", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint(
-            "expert_hash", "text_hash", "type", "version", name=op.f("pk_probe_answers")
+            "expert_hash", "text_hash", "types_hash", "version", name=op.f("pk_probe_answers")
         ),
     )
     op.create_index(
