@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from experts import extract, reading
+from experts import reading, run
 from experts.arena import Arena
 from experts.base import BaseModel, load_base
 from experts.corpus import read_examples
@@ -112,8 +112,8 @@ def main() -> None:
         clock.wrap(layer, "forward", "linear layers")
     clock.wrap(Arena, "attend", "attention")
     clock.wrap(decoder_of(base.model), "forward", "model")
-    clock.wrap(extract._Run, "_decide", "decisions")
-    clock.wrap(extract._Run, "_windows", "tokenising")
+    clock.wrap(run.Run, "_decide", "decisions")
+    clock.wrap(run.Run, "_windows", "tokenising")
     clock.wrap(reading._Layout, "add", "layout")
     clock.wrap(reading._Layout, "groups", "layout")
     inner = reading.PackedReader._pass
