@@ -59,6 +59,7 @@ format: venv ## put the code into the project's format
 
 readme: venv ## rewrite the README's generated tables (settings, bundled experts)
 	$(BIN)/python -m tests.readme_tables
+	$(BIN)/python -m tests.docs_tables
 
 experts: venv ## train the bundled experts again: make experts DATA=<folder with the corpora>
 	@test -n '$(DATA)' || { echo "Say where the training corpora are: make experts DATA=<folder>" >&2; exit 1; }

@@ -5,6 +5,7 @@ A session's token is the only key: whoever does not have it sees nothing of the 
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -62,7 +63,17 @@ def add_api(services: Services) -> None:
             "total": page.total,
         }
 
+    def compare_experts(token: str, names: str) -> dict[str, Any]:
+        """How well experts go together: names separated by commas, two or more."""
+        session = session_of(token)
+        chosen = [name for part in names.split(",") if (name := part.strip())]
+        try:
+            return asdict(services.merge.compatibility(session.id, chosen))
+        except SamError as problem:
+            raise gr.Error(str(problem), print_exception=False) from None
+
     api(start_session, api_name="start_session")
     api(add_text, api_name="add_text")
     api(set_types, api_name="set_types")
     api(read_session, api_name="read_session")
+    api(compare_experts, api_name="compare_experts")

@@ -6,7 +6,6 @@ Heavy imports stand inside the commands, so that ``--help`` and mistakes answer 
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 from pathlib import Path
@@ -16,6 +15,8 @@ import typer
 
 from experts.errors import SamError
 from sam_ui.cli_experts import Json, experts_app
+from sam_ui.cli_merge import NEEDS, check_inputs, inputs, weights, weights_from
+from sam_ui.cli_merging import check_full, compare, unmerge, write_full
 from sam_ui.cli_output import (
     expert_rows,
     fail_politely,
@@ -111,6 +112,8 @@ def methods(as_json: Json = False) -> None:
         return
     for row in rows:
         print(f"{row['key']}: {row['summary']} ({row['paper']})")
+        if row["needs"] != "none":
+            print(f"  needs {NEEDS[row['needs']]}")
         for parameter in row["parameters"]:
             print(
                 f"  --param {parameter['name']}={parameter['default']}  "
@@ -172,6 +175,15 @@ def merge(
     rank: Annotated[
         int | None, typer.Option(min=1, help="Rank of the result; by default nothing is lost.")
     ] = None,
+    texts: Annotated[
+        Path | None, typer.Option(help="Corpus for the methods that read texts.")
+    ] = None,
+    types: Annotated[
+        str | None, typer.Option(help="Entity types to ask the texts for, separated by commas.")
+    ] = None,
+    gold: Gold = False,
+    column: Column = None,
+    full: Annotated[bool, typer.Option("--full", help="Save the whole merged model, too.")] = False,
     as_json: Json = False,
 ) -> None:
     """Merge experts into one adapter in PEFT's format."""
@@ -180,28 +192,45 @@ def merge(
 
     if bool(expert) == bool(from_):
         raise SamError("Say which experts to merge.", "Give --expert NAME=WEIGHT, or --from FILE.")
-    weights = _weights_from(from_, criterion) if from_ else _weights(expert or [])
+    chosen = weights_from(from_, criterion) if from_ else weights(expert or [])
     parameters = parse_parameters(get_method(method), param or [])
+    check_inputs(
+        method, get_method(method).needs,
+        match=from_ is not None, texts=texts is not None, types=types is not None, gold=gold,
+    )  # fmt: skip
     _check_free(out)
+    asked = _asked(types) if types is not None else []
+    corpus = _sentences(texts, column, gold) if texts else None
+    given = inputs(from_, corpus, asked) if get_method(method).needs != "none" else None
     engine = _engine()
-    hashes = {name: engine.pool.get(name).card.hash for name in weights}
-    base = engine.pool.get(next(iter(weights))).card.base_model
+    hashes = {name: engine.pool.get(name).card.hash for name in chosen}
+    base = engine.pool.get(next(iter(chosen))).card.base_model
     recipe = make_recipes(
-        weights, method=method, parameters=parameters, rank=rank, base_model=base, hashes=hashes
+        chosen, method=method, parameters=parameters, rank=rank, base_model=base, hashes=hashes
     )[0].model_copy(update={"criterion": criterion})
+    if full:
+        check_full(engine, out)
     with progress_line() as tell:
-        merged = engine.merge([recipe], [out], progress=tell)[0]
+        merged = engine.merge([recipe], [out], inputs=given, progress=tell)[0]
     document = {
         "adapter": str(out),
         "recipe": json.loads(recipe.to_json()),
         "retained_energy": merged.retained_energy,
         "seconds": merged.seconds,
+        "weights": merged.weights,
+        "coefficients": merged.coefficients if merged.weights is None else None,
+        "note": merged.note,
+        **({"full_model": write_full(engine, out)} if full else {}),
     }
     if as_json:
         print_json(document)
     else:
         kept = f"{100 * merged.retained_energy:.1f} % of the experts' changes"
-        print(f"Merged {len(weights)} experts into {out}: {kept} kept.")
+        print(f"Merged {len(chosen)} experts into {out}: {kept} kept.")
+        if merged.weights is not None and method != "linear":
+            print("Weights: " + ", ".join(f"{n} {w:.3f}" for n, w in merged.weights.items()) + ".")
+        if merged.note:
+            print(merged.note)
 
 
 @app.command()
@@ -268,6 +297,9 @@ def evaluate(
     print_table(["type", "precision", "recall", "F1", "support"], rows)
 
 
+app.command()(compare)
+app.command()(unmerge)
+
 # ---- what the commands share ----
 
 
@@ -315,45 +347,6 @@ def _match(
             gold=truth,
             progress=tell,
         )
-
-
-def _weights(pairs: list[str]) -> dict[str, float]:
-    weights: dict[str, float] = {}
-    for pair in pairs:
-        name, equals, weight = pair.rpartition("=")
-        try:
-            number = float(weight)
-        except ValueError:
-            number = float("nan")
-        if not equals or not name or not math.isfinite(number) or name in weights:
-            raise SamError(
-                f"--expert {pair!r} is not NAME=WEIGHT, or names an expert twice.",
-                "For example: --expert encyclopedia=0.5 --expert biomedicine=0.5",
-            )
-        weights[name] = number
-    return weights
-
-
-def _weights_from(path: Path, criterion: str) -> dict[str, float]:
-    try:
-        recommended = json.loads(path.read_text("utf-8"))["recommended"][criterion]
-        weights = {str(name): float(weight) for name, weight in recommended.items()}
-        if not all(map(math.isfinite, weights.values())):
-            raise ValueError("a weight is not a number")
-    except FileNotFoundError:
-        raise SamError(f"There is no file {path}.", "Check the path.") from None
-    except IsADirectoryError:
-        raise SamError(f"{path} is a folder.", "Name the file with match's output.") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise SamError(
-            f"{path} is not the output of `sam-ui match --json`.",
-            "Run `sam-ui match CORPUS --types … --json > match.json` first.",
-        ) from None
-    if not weights:
-        raise SamError(
-            f"{path} recommends no experts by {criterion}.", "Use --criterion single or similarity."
-        )
-    return weights
 
 
 def _check_free(out: Path) -> None:

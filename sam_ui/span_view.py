@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from experts.spans import Span, drop_overlaps
 from sam_ui.markup import attrs, color_or_grey, esc, percent
@@ -13,7 +13,13 @@ DOUBTFUL = 0.5
 """Spans less probable than this are drawn with a dashed line."""
 
 
-def spans_html(text: str, spans: Sequence[Span], colors: Mapping[str, str]) -> str:
+def spans_html(
+    text: str,
+    spans: Sequence[Span],
+    colors: Mapping[str, str],
+    *,
+    fresh: Collection[tuple[int, int, str]] = (),
+) -> str:
     """`text` as HTML with each span marked in the colour of its type.
 
     Args:
@@ -21,6 +27,7 @@ def spans_html(text: str, spans: Sequence[Span], colors: Mapping[str, str]) -> s
         spans: offsets in code points of `text`. Of overlapping spans the likeliest is drawn. Spans
             that do not lie inside `text` are left out rather than drawn in the wrong place.
         colors: type name -> ``#rrggbb``; other values are drawn grey.
+        fresh: keys of spans that were not there before; they are outlined.
 
     Returns:
         HTML whose text content without the labels is exactly `text`:
@@ -31,20 +38,22 @@ def spans_html(text: str, spans: Sequence[Span], colors: Mapping[str, str]) -> s
     position = 0
     for span in drop_overlaps(inside):
         parts.append(esc(text[position : span.start]))
-        parts.append(_mark(text[span.start : span.end], span, colors))
+        parts.append(_mark(text[span.start : span.end], span, colors, span.key in fresh))
         position = span.end
     parts.append(esc(text[position:]))
     return f'<span class="sam-text" dir="auto">{"".join(parts)}</span>'
 
 
-def _mark(surface: str, span: Span, colors: Mapping[str, str]) -> str:
+def _mark(surface: str, span: Span, colors: Mapping[str, str], fresh: bool) -> str:
     tip = span.label
     doubtful = False
     if span.score is not None:
         tip = f"{span.label} · {percent(span.score)} sure"
         doubtful = span.score < DOUBTFUL
+    if fresh:
+        tip += ", new"
     written = attrs(
-        class_="sam-span doubtful" if doubtful else "sam-span",
+        class_="sam-span" + " doubtful" * doubtful + " fresh" * fresh,
         style=f"--c:{color_or_grey(colors.get(span.label))}",
         title=tip,
         data_label=span.label,

@@ -100,14 +100,19 @@ class JobRepository:
 
     # ---- the worker's side ----
 
-    def take(self, worker: str) -> JobRecord | None:
-        """Take the oldest queued job; no two workers get the same one."""
+    def take(self, worker: str, *, first: Sequence[str] = ()) -> JobRecord | None:
+        """Take the oldest queued job; no two workers get the same one.
+
+        Args:
+            first: kinds that go ahead of all others.
+        """
         oldest = select(Job.id).where(Job.state == "queued")
         with self._db.read() as session:  # most polls find nothing: take no write lock for them
             if session.scalar(oldest.limit(1)) is None:
                 return None
         with self._db.write() as session:
-            job_id = session.scalar(oldest.order_by(Job.created_at, Job.id).limit(1))
+            late = Job.kind.not_in(first)  # false comes before true
+            job_id = session.scalar(oldest.order_by(late, Job.created_at, Job.id).limit(1))
             if job_id is None:
                 return None
             taken = session.execute(

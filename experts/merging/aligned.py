@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 
@@ -37,27 +38,36 @@ class KnotsTies(MergeMethod):
     exact = True
     order = 30
     parameters = (DENSITY, STRENGTH, AVERAGE)
+    both_sides: ClassVar[bool] = False
 
     def merge_group(
         self, group: Sequence[ModuleInputs], context: MergeContext
     ) -> list[MergedModule]:
-        """One module after the other; R×in numbers per expert."""
-        return [_knots(module, context) for module in group]
+        """One module after the other; R×in numbers per expert, R×R in Core Space."""
+        return [self._merge_module(module, context) for module in group]
 
-
-def _knots(module: ModuleInputs, context: MergeContext) -> MergedModule:
-    spectra = [svd_of_expert(factors) for factors in module.factors]
-    basis = left_basis(torch.cat([u * s for u, s, _ in spectra], dim=1), dtype_of(module))
-    if basis.shape[1] == 0:
-        return from_product(basis, spectra[0][2], module, context)
-    density = float(context.parameters["density"])
-    coordinates = [trim(basis.T @ (u * s) @ vh, density) for u, s, vh in spectra]
-    merged = elect_and_merge(coordinates, module.weights, context)
-    return from_product(basis, merged, module, context)
+    def _merge_module(self, module: ModuleInputs, context: MergeContext) -> MergedModule:
+        spectra = [svd_of_expert(factors) for factors in module.factors]
+        dtype, power = dtype_of(module), 0.5 if self.both_sides else 1.0
+        left = left_basis(torch.cat([u * s**power for u, s, _ in spectra], dim=1), dtype)
+        rows = [vh for _, _, vh in spectra]
+        right = None
+        if self.both_sides:
+            right = left_basis(torch.cat([vh.T * s.sqrt() for _, s, vh in spectra], dim=1), dtype)
+            rows = [vh @ right for vh in rows]
+        if left.shape[1] == 0:
+            return from_product(left, spectra[0][2], module, context)
+        density = float(context.parameters["density"])
+        coordinates = [
+            trim((left.T @ u * s) @ vh, density) * weight
+            for weight, (u, s, _), vh in zip(module.weights, spectra, rows, strict=True)
+        ]
+        merged = elect_and_merge(coordinates, module.weights, context)
+        return from_product(left, merged if right is None else merged @ right.T, module, context)
 
 
 @register
-class CoreTies(MergeMethod):
+class CoreTies(KnotsTies):
     """Core Space merging with TIES (Panariello et al. 2025, arXiv:2509.17786).
 
     U spans all Bᵢ (left singular vectors of [B₁ … Bₙ]) and V all Aᵢ; the cores UᵀΔWᵢV, R×R, hold
@@ -72,25 +82,5 @@ class CoreTies(MergeMethod):
     name = "Core Space with TIES"
     summary = "Describes every expert by a small table in a common frame and votes on its entries."
     paper = "Panariello et al. 2025, Low-Rank Model Merging in Core Space, arXiv:2509.17786"
-    exact = True
     order = 31
-    parameters = (DENSITY, STRENGTH, AVERAGE)
-
-    def merge_group(
-        self, group: Sequence[ModuleInputs], context: MergeContext
-    ) -> list[MergedModule]:
-        """One module after the other; R×R numbers per expert."""
-        return [_core(module, context) for module in group]
-
-
-def _core(module: ModuleInputs, context: MergeContext) -> MergedModule:
-    spectra = [svd_of_expert(factors) for factors in module.factors]
-    dtype = dtype_of(module)
-    left = left_basis(torch.cat([u * s.sqrt() for u, s, _ in spectra], dim=1), dtype)
-    right = left_basis(torch.cat([vh.T * s.sqrt() for _, s, vh in spectra], dim=1), dtype)
-    if left.shape[1] == 0:
-        return from_product(left, right.T, module, context)
-    density = float(context.parameters["density"])
-    cores = [trim((left.T @ u * s) @ (vh @ right), density) for u, s, vh in spectra]
-    merged = elect_and_merge(cores, module.weights, context)
-    return from_product(left @ merged, right.T, module, context)
+    both_sides = True

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from experts.merging.dense import from_dense, keep_from, largest, weighted_updates
 from experts.merging.registry import (
     MergeContext,
     MergedModule,
@@ -15,8 +16,6 @@ from experts.merging.registry import (
     Parameter,
     register,
 )
-from experts.merging.spectra import from_dense
-from experts.merging.ties import largest
 
 __all__ = ["Breadcrumbs", "keep_middle"]
 
@@ -34,12 +33,14 @@ def keep_middle(delta: Tensor, small: float, large: float) -> Tensor:
     top = min(round(large * size), size - 1)
     keep = max(1, min(size - round(small * size), size) - top)
     magnitude = delta.abs().flatten()
-    mask = torch.ones_like(magnitude, dtype=torch.bool)
+    kept = delta
     if top + keep < size:
-        mask &= magnitude >= largest(magnitude, top + keep)
+        kept = keep_from(delta, largest(magnitude, top + keep))
     if top > 0:
-        mask &= magnitude <= largest(magnitude, top + 1)
-    return delta * mask.view_as(delta)
+        highest = largest(magnitude, top + 1)
+        above = torch.nextafter(highest, torch.full_like(highest, torch.inf))
+        kept = kept - keep_from(delta, above)
+    return kept
 
 
 @register
@@ -47,7 +48,8 @@ class Breadcrumbs(MergeMethod):
     """Model Breadcrumbs (Davari, Belilovsky 2023, arXiv:2312.06795): Σᵢ wᵢ · mᵢ ⊙ ΔWᵢ.
 
     The mask mᵢ drops, layer by layer, the smallest entries of |ΔWᵢ| (negligible changes; the
-    paper's β) and the few largest (outliers; its γ is 1 - `large`). What is left is not enlarged.
+    paper's β) and the few largest (outliers; its γ is 1 - `large`). Entries are ranked within the
+    layer (the authors' code ranks within each row of it). What is left is not enlarged.
     The weight multiplies the update; the paper uses one weight for all. A single expert at weight 1
     comes back unchanged if both shares are 0. The result is brought back to low rank.
     """
@@ -77,8 +79,5 @@ class Breadcrumbs(MergeMethod):
     def dense(self, module: ModuleInputs, context: MergeContext) -> Tensor:
         """The merged update of one layer before it is brought to low rank, (out, in)."""
         small, large = (float(context.parameters[name]) for name in ("small", "large"))
-        parts = [
-            keep_middle(factors.delta(), small, large).mul_(weight)
-            for weight, factors in zip(module.weights, module.factors, strict=True)
-        ]
-        return torch.stack(parts).sum(dim=0)
+        parts = [keep_middle(update, small, large) for update in weighted_updates(module)]
+        return sum(parts[1:], start=parts[0])

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from experts.merging.dense import from_dense, in_threads, positive, weighted_updates
 from experts.merging.registry import (
     MergeContext,
     MergedModule,
@@ -16,10 +18,12 @@ from experts.merging.registry import (
     Parameter,
     register,
 )
-from experts.merging.spectra import from_dense
 from experts.merging.ties import AVERAGE, STRENGTH, Ties, trim
 
 __all__ = ["DROP", "SEED", "DareLinear", "DareTies", "drop_and_rescale", "uniform"]
+
+_ONE = 0x3F800000  # the bits of 1.0
+_BLOCK = 2**20  # numbers that one generator makes, so that threads can share the work
 
 DROP = Parameter(
     "drop", "Share dropped", "float", 0.0, 0.95, 0.5,
@@ -33,17 +37,32 @@ SEED = Parameter(
 
 
 def uniform(shape: torch.Size, seed: int, expert: str, module: str, device: torch.device) -> Tensor:
-    """Random numbers in [0, 1) that depend on nothing but seed, expert, layer and kind of device.
+    """Random numbers in (0, 1) that depend on nothing but seed, expert, layer and kind of device.
 
     So neither the other experts nor the order in which layers are merged change what is dropped.
 
     Returns:
-        float32, of `shape`.
+        float32, of `shape`, each (j + ½)/2²³ for a whole j.
     """
     digest = hashlib.sha256(f"{seed}\0{expert}\0{module}".encode()).digest()
-    generator = torch.Generator(device)
-    generator.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-    return torch.rand(shape, generator=generator, device=device)
+    if device.type != "cpu":
+        generator = torch.Generator(device)
+        generator.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+        bits = torch.randint(2**23, shape, generator=generator, device=device, dtype=torch.int32)
+        return bits.bitwise_or_(_ONE).view(torch.float32).sub_(1 - 2**-24)
+    bits = torch.empty(shape, dtype=torch.int32)
+    flat = bits.view(-1).numpy().view(np.uint32)
+    key = int.from_bytes(digest, "little")
+    in_threads(_fill, [(flat[s : s + _BLOCK], (key, s)) for s in range(0, len(flat), _BLOCK)])
+    # 23 random bits under the exponent of 1 are uniform in [1, 2).
+    bits.view(-1).numpy().view(np.uint32)[:] >>= 9
+    return bits.bitwise_or_(_ONE).view(torch.float32).sub_(1 - 2**-24)
+
+
+def _fill(block: np.ndarray, seed: tuple[int, int]) -> None:
+    """Fill `block` (uint32) with random bits."""
+    raw = np.random.SFC64(seed).random_raw((len(block) + 1) // 2)
+    block[:] = raw.view(np.uint32)[: len(block)]
 
 
 def drop_and_rescale(delta: Tensor, drop: float, draw: Tensor) -> Tensor:
@@ -52,9 +71,11 @@ def drop_and_rescale(delta: Tensor, drop: float, draw: Tensor) -> Tensor:
     Args:
         delta: any shape; changed in place.
         drop: p, in [0, 1).
-        draw: uniform in [0, 1), of delta's shape.
+        draw: uniform in (0, 1), of delta's shape; changed in place.
     """
-    return delta.mul_(draw >= drop).div_(1 - drop)
+    if drop <= 0:
+        return delta
+    return delta.mul_(positive(draw.sub_(drop)).mul_(1 / (1 - drop)))
 
 
 def _dropped(delta: Tensor, expert: str, module: str, context: MergeContext) -> Tensor:
@@ -87,13 +108,9 @@ class DareLinear(MergeMethod):
 
     def dense(self, module: ModuleInputs, context: MergeContext) -> Tensor:
         """The merged update of one layer before it is brought to low rank, (out, in)."""
-        parts = [
-            _dropped(factors.delta(), expert, module.name, context).mul_(weight)
-            for expert, weight, factors in zip(
-                module.experts, module.weights, module.factors, strict=True
-            )
-        ]
-        return torch.stack(parts).sum(dim=0)
+        updates = zip(module.experts, weighted_updates(module), strict=True)
+        parts = [_dropped(update, expert, module.name, context) for expert, update in updates]
+        return sum(parts[1:], start=parts[0])
 
 
 @register

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,15 @@ from experts.spans import Span
 if TYPE_CHECKING:
     from experts.base import BaseModel
 
-__all__ = ["ExpertFit", "MergeData"]
+__all__ = ["NEEDED", "ExpertFit", "MergeData", "missing"]
+
+NEEDED = {
+    "none": "nothing but the experts",
+    "scores": "scores of a match",
+    "texts": "texts and the types to look for",
+    "corrections": "corrections of texts and the types to look for",
+}
+"""What `MergeMethod.needs` means, to go on with "needs …"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +40,7 @@ class MergeData:
     """A person's texts, what is known of them, and the base model to read them with.
 
     Attributes:
-        base: the base model, which stays unchanged.
+        base: the base model, which stays unchanged. Methods that need only scores do not touch it.
         texts: sentences of the person.
         types: names of the asked entity types.
         gold: for each text its corrected spans, None where nobody corrected it.
@@ -52,3 +60,25 @@ class MergeData:
         """The corrected texts with their spans."""
         pairs = zip(self.texts, self.gold, strict=False)
         return [(text, list(spans)) for text, spans in pairs if spans is not None]
+
+
+def missing(needs: str, data: MergeData | None, experts: Iterable[str]) -> str:
+    """What a method needs and does not have, in words; empty where nothing is missing.
+
+    Args:
+        needs: of the method.
+        data: what there is.
+        experts: names of the selected ones.
+    """
+    if needs == "none":
+        return ""
+    if data is None:
+        return NEEDED[needs]
+    if needs == "scores":
+        without = [name for name in experts if name not in data.fits]
+        return f"scores of {', '.join(without)}" if without else ""
+    if not data.texts:
+        return "texts"
+    if not data.types:
+        return "types to look for"
+    return "corrections" if needs == "corrections" and not data.corrected else ""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 __all__ = [
     "fix_signs",
+    "leading_of_product",
     "numerical_rank",
     "randomized_svd",
     "split_evenly",
@@ -88,6 +89,44 @@ def svd_of_product(b: Tensor, a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return u, s.to(dtype), vh
 
 
+def leading_of_product(b: Tensor, a: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The best approximation of b @ a of a rank below R, from Gram matrices.
+
+    With G_B = bᵀb, G_A = aaᵀ = LLᵀ the eigenvectors W of LᵀG_B L are the right singular vectors in
+    the coordinates of a, its eigenvalues σ². U = b·P with P = L·W/σ, and σVᵀ = Uᵀ(b a) = (PᵀG_B)·a:
+    nothing is inverted but the leading σ. A third of the work of two QR; Gram matrices square the
+    condition number, which only blurs directions far below the ones that are kept.
+
+    Args:
+        b: (..., out, R).
+        a: (..., R, in).
+        rank: k < R.
+
+    Returns:
+        b (..., out, k) and a (..., k, in) with the spectrum divided evenly; σ (..., k), descending,
+        float64; ‖b @ a‖² (...), float64.
+    """
+    gram_b = (b.transpose(-2, -1) @ b).double()
+    gram_a = (a @ a.transpose(-2, -1)).double()
+    total = (gram_b * gram_a.transpose(-2, -1)).sum((-2, -1))
+    root, failed = torch.linalg.cholesky_ex(gram_a)
+    if bool(failed.any()):  # experts that are copies of each other leave a singular Gram matrix
+        values, vectors = torch.linalg.eigh(gram_a)
+        root = vectors * values.clamp(min=0).sqrt()[..., None, :]
+    values, vectors = torch.linalg.eigh(root.transpose(-2, -1) @ gram_b @ root)
+    sigma = values.flip(-1)[..., :rank].clamp(min=0).sqrt()
+    w = vectors.flip(-1)[..., :rank]
+    least = 1e-12 * sigma[..., :1].clamp(min=1e-300)
+    inverse = torch.where(sigma > least, sigma.clamp(min=1e-300).reciprocal(), 0.0)
+    p = (root @ w) * inverse[..., None, :]  # U = b @ p
+    half = sigma.sqrt()[..., None, :]
+    left = b @ (p * half).to(b.dtype)
+    # √σ·Vᵀ = (σVᵀ)/√σ
+    right = ((p * (half * inverse[..., None, :])).transpose(-2, -1) @ gram_b).to(a.dtype) @ a
+    left, right = fix_signs(left, right)
+    return left, right, sigma, total
+
+
 def numerical_rank(s: Tensor, terms: int) -> int:
     """How many singular values are more than rounding noise; at least 1, so that factors exist.
 
@@ -110,20 +149,29 @@ def split_evenly(u: Tensor, s: Tensor, vh: Tensor, rank: int) -> tuple[Tensor, T
 
 
 def randomized_svd(
-    matrix: Tensor, rank: int, *, oversampling: int = 8, iterations: int = 4
+    matrix: Tensor,
+    rank: int,
+    *,
+    near: Tensor | None = None,
+    oversampling: int = 8,
+    depth: int = 3,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The leading `rank` singular triplets of a dense matrix.
 
-    Subspace iteration of Halko, Martinsson, Tropp 2011 (arXiv:0909.4061), algorithm 4.4.
+    Block Krylov iteration of Musco and Musco 2015 (arXiv:1504.05477): the result is sought in the
+    span of MΩ, (MMᵀ)MΩ, …, all orthonormalised against each other, which for as many products with
+    M is far nearer to the optimum than the last block alone (subspace iteration).
 
-    The test matrix has a fixed seed and is drawn on the CPU, so a device kind always gives the
-    same result. A QR after each product keeps the small singular directions from drowning.
+    The test matrix Ω has a fixed seed and is drawn on the CPU, so a device kind always gives the
+    same result.
 
     Args:
-        matrix: (out, in), float32 or float64.
+        matrix: M, (out, in), float32 or float64.
         rank: k, at least 1; more than min(out, in) is cut to it.
-        oversampling: extra directions that are followed and dropped at the end.
-        iterations: power iterations; the error falls exponentially with them.
+        near: (in, m), columns that span nearly the wanted right singular vectors, if such are
+            known; Ω then starts with the first of them.
+        oversampling: extra columns of Ω.
+        depth: blocks; 2·depth products with M are made.
 
     Returns:
         u (out, k), s (k,) descending, vh (k, in), signs fixed.
@@ -135,11 +183,32 @@ def randomized_svd(
     else:
         generator = torch.Generator().manual_seed(_SEED)
         start = torch.randn(matrix.shape[1], width, generator=generator, dtype=matrix.dtype)
-        q = torch.linalg.qr(matrix @ start.to(matrix.device))[0]
-        for _ in range(iterations):
-            q = torch.linalg.qr(matrix.T @ q)[0]
-            q = torch.linalg.qr(matrix @ q)[0]
-        small_u, s, vh = torch.linalg.svd(q.T @ matrix, full_matrices=False)
-        u = q @ small_u
+        start = start.to(matrix.device)
+        if near is not None:
+            known = min(width, near.shape[1])
+            start[:, :known] = near[:, :known]
+            start /= start.norm(dim=0).clamp(min=torch.finfo(start.dtype).tiny)
+        u, s, vh = _krylov(matrix, start, min(depth, min(matrix.shape) // width))
     u, vh = fix_signs(u[:, :rank], vh[:rank])
     return u, s[:rank], vh
+
+
+def _krylov(matrix: Tensor, start: Tensor, depth: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Approximate u, s, vh of `matrix` from `depth` blocks that begin at `start` (in, width)."""
+    basis = torch.linalg.qr(matrix @ start)[0]
+    image = matrix.T @ basis
+    width = start.shape[1]
+    for _ in range(depth - 1):
+        block = matrix @ torch.linalg.qr(image[:, -width:])[0]
+        for _ in range(2):  # once leaves rounding errors; twice is enough
+            block = block - basis @ (basis.T @ block)
+        block = torch.linalg.qr(block)[0]
+        # Where the matrix has no more directions, the block is noise that lies anywhere: stop.
+        if float((basis.T @ block).abs().max()) > 1e-4:
+            break
+        basis = torch.cat([basis, block], dim=1)
+        image = torch.cat([image, matrix.T @ block], dim=1)
+    right, small = torch.linalg.qr(image)
+    small_u, s, small_vh = torch.linalg.svd(small.T.double())
+    dtype = matrix.dtype
+    return basis @ small_u.to(dtype), s.to(dtype), small_vh.to(dtype) @ right.T

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
 from experts.errors import Cancelled, SamError
 from experts.merging.adapters import Adapter, LoraFactors, content_hash
-from experts.merging.data import MergeData
+from experts.merging.data import NEEDED, MergeData, missing
 from experts.merging.recipe import Recipe, RecipeExpert
 from experts.merging.registry import (
     MergeContext,
@@ -29,6 +29,7 @@ Progress = Callable[[int, int, str], None]
 
 # Numbers (not bytes) that one batched step may stack: bounds memory at 128 MiB of input in fp32.
 _BATCH_NUMBERS = 2**25
+_PREPARING = 0.9  # share of the progress, for methods that read texts
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,19 @@ class MergeResult:
         retained_energy: Σ‖kept‖² / Σ‖wanted‖² over all modules, in [0, 1]; 1 is lossless.
         per_module: the same for each module.
         seconds: wall time.
+        coefficients: expert → module → cᵢ, where the result is Σ cᵢ·ΔWᵢ in each layer (before any
+            truncation); None for other methods.
+        weights: expert → cᵢ, where it is the same in all of the expert's layers; else None.
+        note: what the method has to say of its run to a person, one or two sentences; may be empty.
     """
 
     adapter: Adapter
     retained_energy: float
     per_module: dict[str, float]
     seconds: float
+    coefficients: dict[str, dict[str, float]] | None = None
+    weights: dict[str, float] | None = None
+    note: str = ""
 
 
 def merge(
@@ -65,7 +73,8 @@ def merge(
     Args:
         recipe: what to do.
         adapters: the recipe's experts in any order, matched by name; others are ignored.
-        progress: called with (modules done, modules in all, name of the last one).
+        progress: called with (modules done, modules in all, name of the last one); with methods
+            that read texts first, with (done, 1000, what is being done).
         cancelled: asked before every group of modules.
         device: where to compute; the CPU by default.
         data: what the method's `needs` asks for.
@@ -77,14 +86,17 @@ def merge(
     started = time.perf_counter()
     method = get_method(recipe.method)
     parameters = check_parameters(method, recipe.parameters)
-    if method.needs != "none" and data is None:
+    selected = _select(recipe, adapters)
+    lacking = missing(method.needs, data, [expert.name for expert, _ in selected])
+    if lacking:
         raise SamError(
-            f"The merge method '{method.key}' needs {method.needs}, and none were given.",
+            f"The merge method '{method.key}' needs {NEEDED[method.needs]}; "
+            f"what is missing: {lacking}.",
             "Choose a method that needs no data, or give it what it needs.",
         )
-    selected = _select(recipe, adapters)
     _check_together(recipe, [adapter for _, adapter in selected])
     target = torch.device("cpu" if device is None else device)
+    reads = method.needs in ("texts", "corrections")
     context = MergeContext(
         experts=tuple(expert.name for expert, _ in selected),
         weights=tuple(expert.weight for expert, _ in selected),
@@ -93,8 +105,13 @@ def merge(
         # Metal has neither QR nor float64; these small problems are quick on the CPU.
         device=torch.device("cpu") if target.type == "mps" else target,
         data=data,
+        progress=_stage(progress, 0, _PREPARING) if reads else progress,
+        cancelled=cancelled,
     )
-    merged = _run(method(), [a for _, a in selected], context, progress, cancelled)
+    run = method()
+    if reads:
+        progress = _stage(progress, _PREPARING, 1)
+    merged = _run(run, [a for _, a in selected], context, progress, cancelled)
     kept = sum(module.kept for module in merged.values())
     total = sum(module.total for module in merged.values())
     return MergeResult(
@@ -102,7 +119,32 @@ def merge(
         retained_energy=kept / total if total > 0 else 1.0,
         per_module={n: m.kept / m.total if m.total > 0 else 1.0 for n, m in merged.items()},
         seconds=time.perf_counter() - started,
+        coefficients=run.state.get("coefficients"),
+        weights=_weights(run.state.get("coefficients")),
+        note=run.state.get("note", ""),
     )
+
+
+def _stage(progress: Progress | None, begin: float, end: float) -> Progress | None:
+    """Progress of the part of a merge between two shares of it."""
+    if progress is None:
+        return None
+
+    def report(done: int, total: int, message: str) -> None:
+        share = begin + (end - begin) * (min(1.0, done / total) if total else 1.0)
+        progress(round(1000 * share), 1000, message)
+
+    return report
+
+
+def _weights(coefficients: Mapping[str, Mapping[str, float]] | None) -> dict[str, float] | None:
+    """Each expert's coefficient where it is one number; None where it differs between layers."""
+    if coefficients is None:
+        return None
+    values = {expert: set(of.values()) for expert, of in coefficients.items()}
+    if any(len(numbers) != 1 for numbers in values.values()):
+        return None
+    return {expert: numbers.pop() for expert, numbers in values.items()}
 
 
 def _select(recipe: Recipe, adapters: Sequence[Adapter]) -> list[tuple[RecipeExpert, Adapter]]:

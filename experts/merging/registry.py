@@ -22,7 +22,7 @@ import difflib
 import importlib
 import math
 import pkgutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -177,6 +177,8 @@ class MergeContext:
             methods: lossless).
         device: where tensors live.
         data: what the method's `needs` says; None if that is "none".
+        progress, cancelled: those of `merge`, for methods whose `prepare` takes long; the former is
+            called with (steps done, steps in all, what is being done).
     """
 
     experts: tuple[str, ...]
@@ -185,6 +187,8 @@ class MergeContext:
     rank: int | None
     device: torch.device
     data: MergeData | None = None
+    progress: Callable[[int, int, str], None] | None = None
+    cancelled: Callable[[], bool] | None = None
 
 
 @dataclass
@@ -200,6 +204,9 @@ class MergeMethod:
             scores, unlabelled texts (those of the person, or the experts' own), or corrections.
         exact: the result is computed without approximation (before any wished truncation).
         parameters: its settings.
+        state: of one run. A method whose result is Σ cᵢ·ΔWᵢ in each layer puts its coefficients
+            into ``state["coefficients"]``, expert → module → cᵢ, and one that has something to say
+            of its result a sentence into ``state["note"]``; `MergeResult` shows both.
         batched: `merge_group` gets all modules of one shape and summed rank together; otherwise one
             module a time (for methods that form dense matrices).
         order: position in lists.

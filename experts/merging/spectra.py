@@ -13,7 +13,6 @@ from torch import Tensor
 from experts.merging.adapters import LoraFactors
 from experts.merging.lowrank import (
     fix_signs,
-    randomized_svd,
     split_evenly,
     svd_of_product,
     working_dtype,
@@ -22,7 +21,6 @@ from experts.merging.registry import MergeContext, MergedModule, ModuleInputs
 
 __all__ = [
     "dtype_of",
-    "from_dense",
     "from_product",
     "left_basis",
     "polar_factor",
@@ -114,18 +112,3 @@ def from_product(b: Tensor, a: Tensor, module: ModuleInputs, context: MergeConte
     energy = s.square()
     factors = LoraFactors(a=thin_a.to(dtype), b=thin_b.to(dtype), scaling=1.0)
     return MergedModule(factors, float(energy[:rank].sum()), float(energy.sum()))
-
-
-def from_dense(dense: Tensor, module: ModuleInputs, context: MergeContext) -> MergedModule:
-    """A dense result brought to the wanted rank (the experts' summed rank by default).
-
-    Args:
-        dense: (out, in).
-        module: the layer.
-        context: the merge's.
-    """
-    u, s, vh = randomized_svd(dense, context.rank or module.total_rank)
-    b, a = split_evenly(u, s, vh, len(s))
-    total = float(dense.double().square().sum())
-    kept = min(float(s.double().square().sum()), total)
-    return MergedModule(LoraFactors(a=a, b=b, scaling=1.0), kept, total)

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from experts.merging.dense import from_dense, keep_from, largest, positive, weighted_updates
 from experts.merging.registry import (
     MergeContext,
     MergedModule,
@@ -16,7 +17,6 @@ from experts.merging.registry import (
     Parameter,
     register,
 )
-from experts.merging.spectra import from_dense
 
 __all__ = [
     "AVERAGE",
@@ -26,7 +26,6 @@ __all__ = [
     "disjoint_merge",
     "elect_and_merge",
     "elect_sign",
-    "largest",
     "trim",
 ]
 
@@ -45,37 +44,6 @@ AVERAGE = Parameter(
 )  # fmt: skip
 
 
-_SAMPLE = 4096  # entries from which `largest` guesses
-
-
-def largest(values: Tensor, k: int) -> Tensor:
-    """The k-th largest of `values` (exact; a threshold, so no int64 indices as from topk).
-
-    Selecting among a million entries is slow, so a regular sample first brackets the answer and
-    only what lies inside the bracket is ranked; if the sample misleads, everything is.
-
-    Args:
-        values: (n,).
-        k: from 1 to n.
-
-    Returns:
-        A scalar tensor.
-    """
-    size = values.numel()
-    if size > 16 * _SAMPLE:
-        # An odd step: matrices have even widths, and must not be sampled in one column.
-        sample = values[:: size // _SAMPLE | 1].sort().values
-        middle = (1 - k / size) * len(sample)
-        margin = len(sample) // 32  # 4 standard deviations of a sampled quantile
-        low = sample[max(0, round(middle) - margin)]
-        high = sample[min(len(sample) - 1, round(middle) + margin)]
-        above = int((values > high).sum())
-        inside = values[(values >= low) & (values <= high)]
-        if above < k <= above + inside.numel():
-            return inside.kthvalue(inside.numel() - (k - above) + 1).values
-    return values.kthvalue(size - k + 1).values
-
-
 def trim(delta: Tensor, density: float) -> Tensor:
     """`delta` with all but its largest entries set to zero.
 
@@ -86,63 +54,63 @@ def trim(delta: Tensor, density: float) -> Tensor:
     """
     size = delta.numel()
     keep = max(1, round(density * size))
-    if keep >= size:
-        return delta
-    magnitude = delta.abs()
-    return delta * (magnitude >= largest(magnitude.flatten(), keep))
+    return delta if keep >= size else keep_from(delta, largest(delta.abs().flatten(), keep))
 
 
-def elect_sign(deltas: Tensor) -> Tensor:
+def elect_sign(deltas: Sequence[Tensor] | Tensor) -> Tensor:
     """Per entry, the sign that has the larger total magnitude over the experts.
 
     Where both sides weigh the same (or nothing is left), the sign that most entries of the matrix
     have is taken, as in the authors' code; + where these balance, too.
 
     Args:
-        deltas: (n, out, in), trimmed and weighted.
+        deltas: one (out, in) for each expert, trimmed and weighted.
 
     Returns:
         (out, in) of ±1.
     """
-    sign = deltas.sum(dim=0).sign_()
+    sign = deltas[0].clone()
+    for delta in deltas[1:]:
+        sign += delta
+    sign.sign_()
     majority = 1.0 if float(sign.sum(dtype=torch.float64)) >= 0 else -1.0
-    return sign.masked_fill_(sign == 0, majority)
+    undecided = sign.abs().sub_(1)  # -1 where there is no sign, else 0
+    return sign.sub_(undecided, alpha=majority)
 
 
-def disjoint_merge(deltas: Tensor, sign: Tensor, weights: Tensor, *, average: bool) -> Tensor:
+def disjoint_merge(
+    deltas: Sequence[Tensor] | Tensor, sign: Tensor, weights: Sequence[float], *, average: bool
+) -> Tensor:
     """Per entry, the sum or weighted mean of the experts that have the elected sign.
 
     Args:
-        deltas: (n, out, in), trimmed, already multiplied by the weights.
+        deltas: one (out, in) for each expert, trimmed, already multiplied by the weights.
         sign: (out, in) of ±1.
-        weights: (n,), none 0.
+        weights: one for each expert, none 0.
         average: divide by Σ|wᵢ| over the agreeing experts.
     """
     total, mass = torch.zeros_like(sign), torch.zeros_like(sign)
-    for delta, weight in zip(deltas, weights.abs().tolist(), strict=True):
-        along = delta * sign
-        mass.add_(along > 0, alpha=weight)
-        total.add_(along.clamp_(min=0))
-    total.mul_(sign)
+    for delta, weight in zip(deltas, weights, strict=True):
+        agrees = positive(delta * sign)
+        total.addcmul_(delta, agrees)
+        mass.add_(agrees, alpha=abs(float(weight)))
     # Where nobody agrees, mass and total are 0; elsewhere mass is at least the smallest weight.
-    return total.div_(mass.clamp_(min=float(weights.abs().min()))) if average else total
+    return total.div_(mass.clamp_(min=min(abs(float(w)) for w in weights))) if average else total
 
 
 def elect_and_merge(
     updates: Sequence[Tensor], weights: Sequence[float], context: MergeContext
 ) -> Tensor:
-    """Weight, elect, merge disjointly, scale: all of TIES after its trimming.
+    """Elect, merge disjointly, scale: all of TIES after its trimming.
 
     Args:
-        updates: one per expert, all of one shape, trimmed.
+        updates: one per expert, all of one shape, trimmed, already multiplied by the weights.
         weights: one per expert, none 0.
         context: of a method with the parameters `average` and `strength`.
     """
-    deltas = torch.stack([u * weight for u, weight in zip(updates, weights, strict=True)])
-    scales = torch.tensor(weights, dtype=deltas.dtype, device=deltas.device)
     average = bool(context.parameters["average"])
-    merged = disjoint_merge(deltas, elect_sign(deltas), scales, average=average)
-    return merged * float(context.parameters["strength"])
+    merged = disjoint_merge(updates, elect_sign(updates), weights, average=average)
+    return merged.mul_(float(context.parameters["strength"]))
 
 
 @register
@@ -156,7 +124,7 @@ class Ties(MergeMethod):
     mean), and only the ratio of the weights matters unless `average` is off. λ is `strength`.
 
     The paper trims over all of a model's entries at once, this trims each layer on its own, so that
-    only one layer is ever dense: 2n + 2 matrices of the largest layer's size in memory at most. The
+    only one layer is ever dense: n + 4 matrices of the largest layer's size in memory at most. The
     result has no low rank and is brought back to one by randomized SVD.
     """
 
@@ -179,11 +147,14 @@ class Ties(MergeMethod):
     def dense(self, module: ModuleInputs, context: MergeContext) -> Tensor:
         """The merged update of one layer before it is brought to low rank, (out, in)."""
         sparse = [
-            self.sparsify(factors.delta(), expert, module.name, context)
-            for expert, factors in zip(module.experts, module.factors, strict=True)
+            self.sparsify(update, expert, module.name, context)
+            for expert, update in zip(module.experts, weighted_updates(module), strict=True)
         ]
         return elect_and_merge(sparse, module.weights, context)
 
     def sparsify(self, delta: Tensor, expert: str, module: str, context: MergeContext) -> Tensor:
-        """An expert's ΔW (out, in) of one layer with the entries that are dropped set to zero."""
+        """An expert's wᵢ·ΔWᵢ (out, in) of one layer with the dropped entries set to zero.
+
+        What is dropped depends on the order of the magnitudes alone, so the weight may come first.
+        """
         return trim(delta, float(context.parameters["density"]))

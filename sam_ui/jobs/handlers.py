@@ -58,6 +58,22 @@ def merge_and_predict(context: JobContext) -> dict[str, Any]:
     return {"merge_id": merge_id, "run_id": run_id}
 
 
+def preview(context: JobContext) -> dict[str, Any]:
+    """Read a few sentences with weights that are not merged; payload: recipes, sentences, types."""
+    from experts.merging.recipe import Recipe
+
+    payload = context.payload
+    found = context.engine.preview(
+        [Recipe.model_validate(recipe) for recipe in payload["recipes"]],
+        [text for _, text in payload["sentences"]],
+        payload["types"],
+        cancelled=context.cancelled,
+    )
+    context.check()
+    context.services.preview.store(context.session_id, payload, found)
+    return {}
+
+
 def tidy(context: JobContext) -> dict[str, Any]:
     """Forget jobs that ended a week ago, and answers of the probe that are no longer used; delete
     the files of jobs that were killed.
@@ -78,6 +94,7 @@ HANDLERS: dict[str, Callable[[JobContext], dict[str, Any]]] = {
     "merge": merge,
     "predict": predict,
     "merge_and_predict": merge_and_predict,
+    "preview": preview,
     "tidy": tidy,
 }
 
@@ -98,6 +115,7 @@ def _merge(context: JobContext, progress: Progress) -> str:
         merged = context.engine.merge(
             recipes,
             [folder / recipe.criterion for recipe in recipes],
+            inputs=services.merge.inputs(session_id, recipes[0].method),
             progress=progress,
             cancelled=context.cancelled,
         )

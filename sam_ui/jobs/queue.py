@@ -9,7 +9,7 @@ from db import Database
 from db.records import JobRecord
 from db.repositories import JobRepository
 
-__all__ = ["REPLACES", "JobQueue"]
+__all__ = ["QUICK", "REPLACES", "JobQueue"]
 
 REPLACES: dict[str, tuple[str, ...]] = {
     "merge": ("merge_and_predict",),
@@ -19,8 +19,12 @@ REPLACES: dict[str, tuple[str, ...]] = {
 """Kinds that a new job makes pointless, beside its own: nobody wants both results."""
 
 
+QUICK = ("preview",)
+"""Kinds that take a second and that somebody is looking at: they go ahead of all others."""
+
+
 class JobQueue:
-    """Jobs of all sessions in one line, oldest first."""
+    """Jobs of all sessions in one line, quick ones first, then the oldest."""
 
     def __init__(self, database: Database) -> None:
         self.jobs = JobRepository(database)

@@ -22,6 +22,7 @@ from db import DatabaseError
 from db.records import JobRecord
 from experts.errors import Cancelled, SamError
 from sam_ui.jobs.context import JobContext
+from sam_ui.jobs.queue import QUICK
 from sam_ui.settings import Settings
 
 if TYPE_CHECKING:
@@ -88,9 +89,9 @@ class Worker:
                 self.stopping.wait(POLL_S)
 
     def run_one(self) -> bool:
-        """Run the oldest queued job, if there is one; returns whether there was."""
+        """Run the next queued job, if there is one; returns whether there was."""
         self._jobs.release_orphans(what=ORPHAN_WHAT, hint=ORPHAN_HINT, silent_s=SILENT_S)
-        job = self._jobs.take(self.name)
+        job = self._jobs.take(self.name, first=QUICK)
         if job is None:
             return False
         self._current = job.id

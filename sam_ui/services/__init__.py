@@ -21,6 +21,7 @@ from sam_ui.services.match import MatchService
 from sam_ui.services.merge import MergeService
 from sam_ui.services.pool import ExpertService
 from sam_ui.services.predict import PredictService
+from sam_ui.services.preview import PreviewService
 from sam_ui.services.sessions import SessionService
 from sam_ui.services.share import ShareService
 from sam_ui.services.state import step_states
@@ -72,6 +73,7 @@ class Services:
         self.drafts = DraftService(self.store)
         self.match = MatchService(self.store, self.experts)
         self.merge = MergeService(self.store)
+        self.preview = PreviewService(self.store, self.merge)
         self.predict = PredictService(self.store)
         self.share = ShareService(self.store, self.predict, self.experts)
         self.jobs = JobService(self.store)

@@ -17,6 +17,8 @@ from experts.probing import MAX_PROBED, AnswerCache, MemoryCache, choose_candida
 from experts.spans import Span, drop_overlaps
 from sam_ui.services.domains import Domains
 from sam_ui.services.matching import ExpertMatch, MatchResult, expert_match, flat_map, spread
+from sam_ui.services.merge_data import MergeInputs, merge_data
+from sam_ui.services.previewing import Previewer
 from sam_ui.services.probing import probe
 
 if TYPE_CHECKING:
@@ -45,12 +47,17 @@ MAX_EMBEDDED = 2000
 
 @dataclass(frozen=True)
 class MergedAdapter:
-    """A recipe that was run; `path` is the adapter's folder in PEFT's format."""
+    """A recipe that was run; `path` is the adapter's folder in PEFT's format, the rest is as of
+    `experts.merging.merge.MergeResult`.
+    """
 
     recipe: Recipe
     path: Path
     retained_energy: float
     seconds: float
+    weights: dict[str, float] | None = None
+    coefficients: dict[str, dict[str, float]] | None = None
+    note: str = ""
 
 
 def unite(answers: Sequence[Sequence[Span]]) -> list[Span]:
@@ -244,15 +251,21 @@ class Engine:
         recipes: Sequence[Recipe],
         folders: Sequence[Path],
         *,
+        inputs: MergeInputs | None = None,
         progress: Progress | None = None,
         cancelled: Cancel | None = None,
     ) -> list[MergedAdapter]:
         """Run the recipes; each merged adapter is saved in its folder, in PEFT's format.
 
+        Args:
+            inputs: for methods that need more than the experts.
+
         Raises:
-            SamError: an unknown expert, or one that does not fit the others.
+            SamError: an unknown expert, one that does not fit the others, or a method lacks what
+                it needs.
             Cancelled: `cancelled` said so.
         """
+        from experts.export.mergekit import write_mergekit
         from experts.merging.adapters import load_adapter, save_adapter
         from experts.merging.merge import merge
 
@@ -271,15 +284,64 @@ class Engine:
 
             def report(done: int, total: int, message: str, number: int = number) -> None:
                 part = number + (done / total if total else 0)
-                tell(int(1000 * part), 1000 * len(recipes), "Merging the experts")
+                # Modules are named by their path; what a method says of its work has spaces.
+                said = message if " " in message else "Merging the experts"
+                tell(int(1000 * part), 1000 * len(recipes), said)
 
-            result = merge(recipe, adapters, progress=report, cancelled=cancelled)
+            data = merge_data(self, recipe, inputs)
+            device = data.base.device if data is not None and data.base is not None else None
+            result = merge(
+                recipe, adapters, progress=report, cancelled=cancelled, device=device, data=data
+            )
             base = recipe.base_model or result.adapter.base_model
             folder.parent.mkdir(parents=True, exist_ok=True)
             save_adapter(result.adapter, folder, base_model=base)
             recipe.save(folder / "recipe.json")
-            done.append(MergedAdapter(recipe, folder, result.retained_energy, result.seconds))
+            write_mergekit(recipe, folder)
+            done.append(
+                MergedAdapter(
+                    recipe,
+                    folder,
+                    result.retained_energy,
+                    result.seconds,
+                    result.weights,
+                    result.coefficients,
+                    result.note,
+                )
+            )
         return done
+
+    # ---- preview ----
+
+    @cached_property
+    def _previewer(self) -> Previewer:
+        return Previewer(self)
+
+    def preview(
+        self,
+        recipes: Sequence[Recipe],
+        texts: Sequence[str],
+        types: Sequence[str],
+        *,
+        cancelled: Cancel | None = None,
+    ) -> list[list[Span]]:
+        """What the recipes' merges, united, would find in a few texts; nothing is written.
+
+        The experts stay loaded side by side between calls, so that other weights of a weighted sum
+        take effect at once.
+
+        Returns:
+            As `predict`.
+
+        Raises:
+            SamError: an unknown expert, or one that does not fit.
+            Cancelled: `cancelled` said so.
+        """
+        answers = [
+            self._previewer.read(recipe, list(texts), list(types), cancelled=cancelled)
+            for recipe in recipes
+        ]
+        return [unite(spans) for spans in zip(*answers, strict=True)]
 
     # ---- predict ----
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from db.records import JobRecord
 from experts.errors import SamError
+from sam_ui.jobs.queue import QUICK
 from sam_ui.services.store import Store
 from sam_ui.services.views import JobView
 
@@ -17,8 +18,11 @@ class JobService:
         self._store = store
 
     def active(self, session_id: str) -> JobView | None:
-        """The session's unfinished job submitted last, None when nothing runs or waits."""
-        jobs = self._store.queue.active(session_id)
+        """The session's unfinished job submitted last, None when nothing runs or waits.
+
+        Quick ones, such as previews, are not counted: nobody has to wait for them.
+        """
+        jobs = [job for job in self._store.queue.active(session_id) if job.kind not in QUICK]
         return self._view(jobs[0]) if jobs else None
 
     def get(self, session_id: str, job_id: str) -> JobView | None:

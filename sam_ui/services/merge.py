@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from db.records import MergeRecord, RunRecord, SessionRecord
 from experts.errors import SamError
+from sam_ui.services.comparing import Comparisons
+from sam_ui.services.merge_data import WHY_NOT, ExpertFit, MergeInputs, mean_coefficients
+from sam_ui.services.merge_views import CompatibilityView
 from sam_ui.services.recipes import make_recipes
-from sam_ui.services.store import Store
+from sam_ui.services.store import Store, unpack_spans
 from sam_ui.services.views import MergeInfo
 
 if TYPE_CHECKING:
+    from experts.merging.recipe import Recipe
     from experts.merging.registry import MergeMethod
     from sam_ui.services.engine import MergedAdapter
 
@@ -26,6 +30,7 @@ class MergeService:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._comparisons = Comparisons(store)
 
     def methods(self) -> builtins.list[type[MergeMethod]]:
         """All merge methods, with key, name, summary and parameters; imports torch at first."""
@@ -62,13 +67,38 @@ class MergeService:
             SamError: no expert has a weight, an unknown expert or method, a parameter or rank that
                 does not fit, experts of different base models.
         """
-        from experts.merging.registry import check_parameters, get_method
-
         self._store.session(session_id)
         if predict and not self._store.corpus.count(session_id):
             raise SamError("There are no texts yet.", "Upload or paste some in step 1.")
         if predict and not self._store.types.list(session_id):
             raise SamError("There are no entity types yet.", "Name at least one in step 1.")
+        recipes = self.recipes(
+            session_id, weights, method=method, parameters=parameters, rank=rank, dual=dual
+        )
+        self._check_inputs(session_id, method, [name for name, w in weights.items() if w])
+        titles = [self._store.pool.get(name).card.title for name, w in weights.items() if w]
+        payload = {
+            "recipes": [recipe.model_dump(mode="json") for recipe in recipes],
+            "weights": {name: weight for name, weight in weights.items() if weight},
+            "label": " ".join(label.split())[:100] or _label(titles),
+        }
+        return self._store.queue.submit(
+            session_id, "merge_and_predict" if predict else "merge", payload
+        )
+
+    def recipes(
+        self,
+        session_id: str,
+        weights: Mapping[str, float],
+        *,
+        method: str = "linear",
+        parameters: Mapping[str, Any] | None = None,
+        rank: int | None = None,
+        dual: bool = False,
+    ) -> builtins.list[Recipe]:
+        """What `start` would run: one recipe, or two if dual; arguments and errors as there."""
+        from experts.merging.registry import check_parameters, get_method
+
         for name, weight in weights.items():
             if not math.isfinite(weight):
                 raise SamError(f"The weight of {name} is not a number.", "Set it again.")
@@ -83,7 +113,7 @@ class MergeService:
                 "Choose experts of one base model.",
             )
         run = self._store.runs.latest(session_id, "match") if dual else None
-        recipes = make_recipes(
+        return make_recipes(
             weights,
             method=method,
             parameters=checked,
@@ -94,14 +124,67 @@ class MergeService:
             if run
             else None,
         )
-        payload = {
-            "recipes": [recipe.model_dump(mode="json") for recipe in recipes],
-            "weights": {name: weight for name, weight in weights.items() if weight},
-            "label": " ".join(label.split())[:100] or _label([e.card.title for e in experts]),
+
+    def missing(self, session_id: str) -> dict[str, tuple[str, str]]:
+        """Of `MergeMethod.needs`, the kinds that the session lacks: what to say and what to do."""
+        filled = bool(self._store.corpus.count(session_id) and self._store.types.list(session_id))
+        there = {
+            "scores": self._store.runs.latest(session_id, "match") is not None,
+            "texts": filled,
+            "corrections": filled and self._store.corpus.annotated(session_id) > 0,
         }
-        return self._store.queue.submit(
-            session_id, "merge_and_predict" if predict else "merge", payload
+        return {kind: WHY_NOT[kind] for kind, present in there.items() if not present}
+
+    def _check_inputs(self, session_id: str, method: str, names: Sequence[str]) -> None:
+        from experts.merging.registry import get_method
+
+        chosen = get_method(method)
+        lacking = self.missing(session_id).get(chosen.needs)
+        if lacking is not None:
+            raise SamError(f"The method “{chosen.name}” {lacking[0]}", lacking[1])
+        if chosen.needs == "scores":
+            fits = self.inputs(session_id, method)
+            unknown = [name for name in names if fits is not None and name not in fits.fits]
+            if unknown:
+                raise SamError(
+                    f"The match has no scores of {', '.join(unknown)}.",
+                    "Compare the experts again in step 2, or leave these out.",
+                )
+
+    def inputs(self, session_id: str, method: str) -> MergeInputs | None:
+        """What the session gives to a merge method; None for one that needs only the experts."""
+        from experts.merging.registry import get_method
+
+        needs = get_method(method).needs
+        if needs == "none":
+            return None
+        sentences = self._store.corpus.sentences(session_id) if needs != "scores" else []
+        return MergeInputs(
+            texts=[sentence.text for sentence in sentences],
+            types=[t.name for t in self._store.types.list(session_id)],
+            gold=[None if s.gold is None else unpack_spans(s.gold) for s in sentences],
+            fits=self._fits(session_id),
         )
+
+    def _fits(self, session_id: str) -> dict[str, ExpertFit]:
+        """Scores of the last match."""
+        run = self._store.runs.latest(session_id, "match")
+        scores = self._store.runs.scores(session_id, run.id) if run is not None else []
+        told = {s.expert: s.value for s in scores if s.kind == "probe" and s.details.get("enough")}
+        return {
+            s.expert: ExpertFit(s.value or 0.0, told.get(s.expert))
+            for s in scores
+            if s.kind == "similarity"
+        }
+
+    def compatibility(self, session_id: str, names: Sequence[str]) -> CompatibilityView:
+        """How well experts go together: a second's work at first, then remembered.
+
+        Raises:
+            SamError: fewer than two experts, an unknown one, or one that does not fit the others.
+        """
+        self._store.session(session_id)
+        return self._comparisons.view(names)
 
     def store(
         self,
@@ -124,6 +207,8 @@ class MergeService:
             details={
                 "weights": payload["weights"],
                 "seconds": sum(m.seconds for m in merged),
+                "found": [_found(m) for m in merged],
+                "note": " ".join(dict.fromkeys(m.note for m in merged if m.note)),
             },
             retained_energy=min(m.retained_energy for m in merged),
             corpus_revision=session.corpus_revision,
@@ -170,6 +255,8 @@ def _merge_info(
     record: MergeRecord, session: SessionRecord, match: RunRecord | None, predicted: bool
 ) -> MergeInfo:
     first = record.recipes[0]
+    kept = record.details.get("found", [])  # an older version did not keep it
+    found = [shown for part in kept for shown in _shown(part)]
     return MergeInfo(
         id=record.id,
         label=record.label,
@@ -184,7 +271,32 @@ def _merge_info(
         seconds=record.details["seconds"],
         stale=is_stale(record, session, match),
         predicted=predicted,
+        found=tuple(weights for _, weights in found) if len(found) == len(kept) else (),
+        layerwise=any(layerwise for layerwise, _ in found),
+        note=record.details.get("note", ""),
     )
+
+
+def _found(merged: MergedAdapter) -> dict[str, Any]:
+    """What the method made of the weights, as kept with a merge; {} where it has none to show."""
+    if merged.weights is not None:
+        return {"weights": merged.weights}
+    if merged.coefficients is None:
+        return {}
+    rounded = {
+        name: {module: float(f"{value:.6g}") for module, value in of.items()}
+        for name, of in merged.coefficients.items()
+    }
+    return {"coefficients": rounded}
+
+
+def _shown(kept: Mapping[str, Any]) -> builtins.list[tuple[bool, dict[str, float]]]:
+    """Whether the weights differ between layers, and one weight an expert; [] for none."""
+    if "weights" in kept:
+        return [(False, dict(kept["weights"]))]
+    if "coefficients" in kept:
+        return [(True, mean_coefficients(kept["coefficients"]))]
+    return []
 
 
 def _label(titles: Sequence[str]) -> str:

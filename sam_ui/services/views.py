@@ -267,6 +267,10 @@ class MergeInfo:
             the adapters when dual).
         stale: texts, types or match have changed since.
         predicted: predictions of it over the corpus exist.
+        found: for each recipe the weights that its result is made with, which a method may have
+            settled itself; empty where the method does not weigh whole experts.
+        layerwise: these are means, the weights differ between layers.
+        note: what a method that learns says of its result.
     """
 
     id: str
@@ -282,6 +286,9 @@ class MergeInfo:
     seconds: float
     stale: bool
     predicted: bool
+    found: tuple[Mapping[str, float], ...] = ()
+    layerwise: bool = False
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

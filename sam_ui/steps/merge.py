@@ -9,25 +9,19 @@ from typing import Any
 import gradio as gr
 
 from experts.errors import SamError
-from sam_ui.markup import attrs, empty, esc, number, percent, skeleton, tag
+from sam_ui.markup import attrs, empty, esc, number, skeleton, tag
 from sam_ui.page import Page, Primary, Step, Updates, Visit, action_html, step_column
 from sam_ui.services.drafts import MAXIMUM_WEIGHT, Draft
 from sam_ui.services.views import BaseInfo, ExpertInfo, MatchView, MergeInfo
 from sam_ui.span_view import legend_html, spans_html
 from sam_ui.steps.common import base_notice, heading, stale_html, stopped_html, switch
+from sam_ui.steps.merge_history import energy_words, history_html
+from sam_ui.steps.merge_preview import Preview
 
-__all__ = ["build", "energy_words", "history_html", "method_html", "weights_html"]
+__all__ = ["build", "method_html", "weights_html"]
 
 RANKS = (4, 8, 16, 32, 64)
 SHOWN = 3
-
-
-def energy_words(share: float, rank: int | None) -> str:
-    """Retained energy as a person would say it."""
-    if share >= 0.9995:
-        return "Keeps everything that the chosen experts know."
-    size = f" at size {rank}" if rank else ""
-    return f"Keeps {percent(share)} of the experts' knowledge{size}."
 
 
 def weights_html(draft: Draft, experts: Mapping[str, ExpertInfo], match: MatchView | None) -> str:
@@ -86,12 +80,25 @@ def _weight_row(name: str, info: ExpertInfo | None, on: bool, weight: float) -> 
     )
 
 
-def method_html(draft: Draft, methods: Sequence[Any], base: BaseInfo) -> str:
-    """Method, its plain sentence, its parameters from its own declaration, rank, one or two."""
+def method_html(
+    draft: Draft,
+    methods: Sequence[Any],
+    base: BaseInfo,
+    missing: Mapping[str, tuple[str, str]] | None = None,
+) -> str:
+    """Method, its plain sentence, its parameters from its own declaration, rank, one or two.
+
+    Args:
+        missing: kinds of data that methods need and the session lacks: what to say after their
+            names, and what to do. Such methods are shown greyed.
+    """
+    missing = missing or {}
     chosen = next((m for m in methods if m.key == draft.method), methods[0])
     options = "".join(
-        tag("option", esc(m.name), value=m.key, selected=m.key == chosen.key) for m in methods
-    )
+        tag("option", esc(m.name), value=m.key, selected=m.key == chosen.key,
+            disabled=m.needs in missing and m.key != chosen.key)
+        for m in methods
+    )  # fmt: skip
     controls = "".join(_parameter(p, draft.parameters.get(p.name)) for p in chosen.parameters)
     exact = "all of it" if chosen.exact else "as large as needed"
     ranks = tag("option", f"automatic ({exact})", value="", selected=draft.rank is None) + "".join(
@@ -107,13 +114,23 @@ def method_html(draft: Draft, methods: Sequence[Any], base: BaseInfo) -> str:
     return (
         f'<h2>How to merge</h2><div class="sam-form"><label>Method'
         f"{tag('select', options, data_act='method', id='method')}</label>"
-        f"<p>{esc(chosen.summary)}</p>"
+        f"<p>{esc(chosen.summary)}</p>{_lacking(methods, missing)}"
         f'<fieldset class="sam-kinds"><legend>One model or two</legend>{kinds}</fieldset>'
         f"<details><summary>Fine tuning</summary>{controls}<label>Size of the merged model (rank)"
         f"{tag('select', ranks, data_act='rank', id='rank')}</label>"
         f'<p class="sam-note">Smaller makes a smaller file and may forget a little.</p>{paper}'
         f"</details></div>{base_notice(base)}"
     )
+
+
+def _lacking(methods: Sequence[Any], missing: Mapping[str, tuple[str, str]]) -> str:
+    """For each kind of data that is not there: which methods wait for it, and where to get it."""
+    notes = ""
+    for kind, (what, hint) in missing.items():
+        names = ", ".join(esc(m.name) for m in methods if m.needs == kind)
+        if names:
+            notes += f'<p class="sam-note"><b>{names}</b>: {esc(what)} {esc(hint)}</p>'
+    return notes
 
 
 def _kind(value: str, title: str, what: str, checked: bool) -> str:
@@ -149,34 +166,6 @@ def _parameter(parameter: Any, value: Any) -> str:
     )
 
 
-def history_html(
-    merges: Sequence[MergeInfo], experts: Mapping[str, ExpertInfo], methods: Sequence[Any]
-) -> str:
-    """Earlier merges, newest first; a click takes over their settings."""
-    names = {m.key: m.name for m in methods}
-    rows = []
-    for merge in merges:
-        parts = ", ".join(
-            f"{esc(experts[n].title if n in experts else n)} {weight:.2f}"
-            for n, weight in merge.weights.items()
-        )
-        kind = "two models" if merge.dual else "one model"
-        buttons = tag("button", "Use these settings", data_act="restore", data_merge=merge.id,
-                      class_="sam-small")  # fmt: skip
-        if merge.predicted:
-            buttons += tag("button", "See what it found", data_act="see", data_merge=merge.id,
-                           class_="sam-small")  # fmt: skip
-        stale = '<span class="sam-badge warn">out of date</span>' if merge.stale else ""
-        rows.append(
-            f"<li><div><strong>{esc(merge.label)}</strong>{stale}<p>{parts}</p>"
-            f'<p class="sam-note">{esc(names.get(merge.method, merge.method))}, {kind}. '
-            f"{energy_words(merge.retained_energy, merge.rank)}</p></div><div>{buttons}</div></li>"
-        )
-    if not rows:
-        return ""
-    return f'<h2>Merges so far</h2><ol class="sam-history">{"".join(rows)}</ol>'
-
-
 class Merge:
     """The components of the step and what its listeners do."""
 
@@ -192,6 +181,7 @@ class Merge:
                     with gr.Column(elem_classes="sam-card"):
                         self.method = page.add(action_html("merge-method"))
                 with gr.Column(scale=4, min_width=320):
+                    self.preview = Preview(page)
                     with gr.Column(elem_classes="sam-card"):
                         self.finds = page.add(
                             gr.HTML(apply_default_css=False, elem_id="merge-finds")
@@ -209,19 +199,22 @@ class Merge:
         match = self.services.match.result(visit.id)
         draft = self.services.drafts.get(visit.id).following(match)
         experts = {info.name: info for info in self.services.experts.list()}
-        methods = _offered(self.services.merge.methods())
+        methods = self.services.merge.methods()
         updates: Updates = {}
         if visit.wants("weights"):
             updates[self.weights] = weights_html(draft, experts, match)
         if visit.wants("method"):
-            updates[self.method] = method_html(draft, methods, self.services.base_info())
+            updates[self.method] = method_html(
+                draft, methods, self.services.base_info(), self.services.merge.missing(visit.id)
+            )
         if not visit.only:
+            self.preview.begin(visit, draft)
             merges = self.services.merge.list(visit.id)
             updates[self.top] = self._top(visit, match)
             updates[self.finds] = self._finds(visit, merges)
             updates[self.past] = history_html(merges, experts, methods)
             updates[self.past_card] = gr.Column(visible=bool(merges))
-        return updates
+        return updates | self.preview.paint(visit)
 
     def _top(self, visit: Visit, match: MatchView | None) -> str:
         said = "Slide towards the experts that you trust more. Merging takes seconds."
@@ -293,14 +286,17 @@ class Merge:
         self.services.drafts.change(
             visit.id, lambda draft: _weighed(draft.following(match), visit.act, match)
         )
+        self.preview.ask(visit, self._draft(visit))
 
     def method_act(self, visit: Visit) -> None:
         visit.only = ("method",)
         match = self.services.match.result(visit.id)
-        methods = {m.key: m for m in _offered(self.services.merge.methods())}
+        missing = self.services.merge.missing(visit.id)
+        methods = {m.key: m for m in self.services.merge.methods() if m.needs not in missing}
         self.services.drafts.change(
             visit.id, lambda draft: _set_up(draft.following(match), visit.act, methods)
         )
+        self.preview.ask(visit, self._draft(visit))
 
     def past_act(self, visit: Visit) -> None:
         merge = self.services.merge.get(visit.id, str(visit.act.get("merge", "")))
@@ -312,14 +308,13 @@ class Merge:
             self._draft(visit), experts={}, method=merge.method,
             parameters=dict(merge.parameters), rank=merge.rank, dual=merge.dual,
         )  # fmt: skip
-        for name, weight in merge.weights.items():
+        weights = merge.weights
+        if visit.act.get("act") == "found" and len(merge.found) == 1:
+            # A weighted sum with these weights: the sliders show them, and can be moved.
+            draft, weights = replace(draft, method="linear", parameters={}), merge.found[0]
+        for name, weight in weights.items():
             draft = draft.weighed(name, weight)
         self.services.drafts.put(visit.id, draft)
-
-
-def _offered(methods: Sequence[Any]) -> list[Any]:
-    # Methods that learn from texts or corrections have no place to give these to them yet.
-    return [method for method in methods if method.needs == "none"]
 
 
 def _weighed(draft: Draft, act: Mapping[str, Any], found: MatchView | None) -> Draft:

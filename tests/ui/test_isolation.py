@@ -15,7 +15,7 @@ from tests.ui.conftest import Live
 
 pytestmark = pytest.mark.ui
 
-PUBLIC = {"/start_session", "/add_text", "/set_types", "/read_session"}
+PUBLIC = {"/start_session", "/add_text", "/set_types", "/read_session", "/compare_experts"}
 
 
 @pytest.fixture
@@ -50,6 +50,19 @@ def test_two_clients_work_side_by_side_and_see_only_their_own(
     assert of_ada["types"] == ["lake", "month"]
     assert of_bob["types"] == ["ship"]
     assert (of_ada["name"], of_bob["name"]) == ("Ada's lakes", "Bob's ships")
+
+
+def test_experts_are_compared_for_whoever_has_a_session(
+    clients: tuple[Client, Client],
+) -> None:
+    ada, _ = clients
+    token = call(ada, "start_session", name="")["token"]
+    told = call(ada, "compare_experts", token=token, names="astro, law")
+    assert [(pair["first"], pair["second"]) for pair in told["pairs"]] == [("astro", "law")]
+    with pytest.raises(AppError, match="at least two"):
+        call(ada, "compare_experts", token=token, names="astro")
+    with pytest.raises(AppError, match="No session has this token"):
+        call(ada, "compare_experts", token="wrong", names="astro, law")
 
 
 @pytest.mark.parametrize("token", ["", "wrong", "../../etc/passwd", "' OR 1=1 --", "x" * 10_000])

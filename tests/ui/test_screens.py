@@ -183,6 +183,32 @@ def test_weights_follow_switch_slider_number_and_buttons(live: Live, visit: Any)
     expect(page.locator(".sam-weight")).to_have_count(2)
 
 
+def test_three_sentences_are_read_again_when_a_slider_is_released(
+    live: Live, visit: Any, shots: Path
+) -> None:
+    page = visit(live.url)
+    start(page, "Ada met Grace in Bled. Professor Hubble left. Nothing happened.")
+    matched(page)
+    page.locator("#primary").click()
+    card = page.locator("#merge-preview")
+    # The stand-in finds words that are the longer the heavier the first expert is.
+    expect(card.locator("mark")).to_have_count(4)
+    expect(card.locator("mark.fresh")).to_have_count(0)
+    page.locator("#weight-astro").fill("1")
+    page.locator("#weight-astro").press("Enter")
+    expect(card.locator("mark")).to_have_count(1)
+    expect(card.locator(".sam-gone").first).to_contain_text("No longer found")
+    page.locator("#weight-astro").fill("0.6")
+    page.locator("#weight-astro").press("Enter")
+    expect(card.locator("mark.fresh")).to_have_count(3)
+    expect(card.locator(".sam-gone")).to_have_count(0)
+    expect(card.locator("#preview-state")).to_have_text("Read again whenever you release a slider.")
+    expect(page.locator("#job-strip")).not_to_contain_text("preview")
+    shoot(page, shots / "3-merge-preview.png")
+    page.reload()
+    expect(card.locator("mark.fresh")).to_have_count(3)
+
+
 def test_predictions_are_filtered_by_type_and_text(live: Live, visit: Any) -> None:
     page = visit(live.url)
     start(page)

@@ -198,6 +198,18 @@ class FakeEngine(Engine):
             pool={expert.name: expert.card.hash for expert in self.pool.list()},
         )
 
+    def preview(
+        self,
+        recipes: Sequence[Any],
+        texts: Sequence[str],
+        types: Sequence[str],
+        *,
+        cancelled: Any = None,
+    ) -> list[list[Span]]:
+        """The heavier the first expert, the longer the words that it finds."""
+        least = 8 * recipes[0].experts[0].weight
+        return [[s for s in find(text, types) if s.end - s.start >= least] for text in texts]
+
     def predict(
         self,
         texts: Sequence[str],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -46,6 +47,14 @@ def random_adapter(
 def recipe_for(weights: Mapping[str, float], **fields: Any) -> Recipe:
     experts = [RecipeExpert(name=name, weight=weight) for name, weight in weights.items()]
     return Recipe(experts=experts, base_model=BASE, **fields)
+
+
+def in_float64(adapter: Adapter) -> Adapter:
+    modules = {
+        name: LoraFactors(a=f.a.double(), b=f.b.double(), scaling=f.scaling)
+        for name, f in adapter.modules.items()
+    }
+    return dataclasses.replace(adapter, modules=modules)
 
 
 def dense(factors: LoraFactors) -> Tensor:

@@ -14,6 +14,7 @@ import pytest
 from experts.errors import Cancelled, SamError
 from experts.merging import registry
 from experts.merging.adapters import content_hash
+from experts.merging.data import NEEDED, MergeData
 from experts.merging.merge import merge
 from experts.merging.recipe import Recipe, RecipeExpert
 from experts.merging.registry import (
@@ -28,6 +29,7 @@ from experts.merging.registry import (
     parse_parameters,
     register,
 )
+from tests.unit import tiny
 from tests.unit.merging_support import SHAPES, random_adapter, recipe_for
 
 
@@ -103,7 +105,7 @@ def test_every_method_declares_itself_in_full() -> None:
         assert re.fullmatch(r"[a-z][a-z0-9_-]*", method.key)
         assert method.name
         assert method.summary.endswith(".")
-        assert method.needs in ("none", "texts", "corrections")
+        assert method.needs in NEEDED
         assert isinstance(method.exact, bool)
         for parameter in method.parameters:
             assert parameter.label
@@ -184,7 +186,8 @@ def halves() -> Iterator[type[MergeMethod]]:
             self, group: Sequence[ModuleInputs], context: MergeContext
         ) -> list[MergedModule]:
             assert self.state["seen"] == ["a"]
-            assert context.data == ["a text"]
+            assert context.data is not None
+            assert context.data.texts == ["a text"]
             return [MergedModule(module.factors[0], 0.5, 1.0) for module in group]
 
     yield register(Halves)
@@ -194,7 +197,8 @@ def halves() -> Iterator[type[MergeMethod]]:
 def test_a_new_method_is_one_class(halves: type[MergeMethod]) -> None:
     assert halves in methods()
     recipe = recipe_for({"a": 1.0}, method="halves")
-    result = merge(recipe, [random_adapter("a", 1)], data=["a text"])
+    data = MergeData(base=tiny.llama(), texts=["a text"], types=["person"])
+    result = merge(recipe, [random_adapter("a", 1)], data=data)
     assert result.retained_energy == 0.5
     with pytest.raises(SamError, match="needs texts"):
         merge(recipe, [random_adapter("a", 1)])

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experts.spans import Span, drop_overlaps
+from sam_ui.services.merge_views import PreviewSentence, PreviewView
 from sam_ui.span_view import legend_html, spans_html
+from sam_ui.steps.merge_preview import preview_html
 
 COLORS = {"lake": "#a6d8f0"}
 
@@ -81,3 +83,24 @@ def test_legend_lists_the_types_in_order() -> None:
     html = legend_html({"b<": "#112233", "a": "none"})
     assert html.index("b&lt;") < html.index(">a<")
     assert legend_html({}) == ""
+
+
+def test_fresh_spans_are_outlined_and_said_to_be_new() -> None:
+    spans = [Span(0, 3, "lake", 0.9), Span(4, 7, "lake", 0.2)]
+    html = spans_html("Ada met.", spans, COLORS, fresh={(4, 7, "lake")})
+    assert html.count("fresh") == 1
+    assert 'class="sam-span doubtful fresh"' in html
+    assert "lake · 20 % sure, new" in html
+
+
+def test_a_preview_shows_what_is_new_and_names_what_is_gone() -> None:
+    row = PreviewSentence(
+        1, "Ada & Bled", (Span(6, 10, "lake"),), (Span(6, 10, "lake"),), (Span(0, 5, "<b>"),)
+    )
+    view = PreviewView({"law": 1.0}, "linear", (row,))
+    html = preview_html(view, COLORS, running=False)
+    assert "sam-span fresh" in html
+    assert "No longer found: <del>Ada &amp;</del> (&lt;b&gt;)" in html
+    assert "Reading…" in preview_html(view, COLORS, running=True)
+    assert "It broke." in preview_html(view, COLORS, running=False, problem="It broke.")
+    assert "Move a slider" in preview_html(None, COLORS, running=False)
