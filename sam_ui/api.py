@@ -68,9 +68,11 @@ def add_api(services: Services) -> None:
         session = session_of(token)
         chosen = [name for part in names.split(",") if (name := part.strip())]
         try:
-            return asdict(services.merge.compatibility(session.id, chosen))
+            found = asdict(services.merge.compatibility(session.id, chosen))
         except SamError as problem:
             raise gr.Error(str(problem), print_exception=False) from None
+        # JSON has no other keys.
+        return found | {"retained": {str(rank): part for rank, part in found["retained"].items()}}
 
     api(start_session, api_name="start_session")
     api(add_text, api_name="add_text")
