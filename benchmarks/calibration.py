@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from experts.calibration import fit_calibrator, judged, reliability, weigh_rivals
+from experts.calibration import fit_calibrator, judged, reliability
 from experts.corpus import read_examples
 from experts.evaluate import evaluate
 from experts.extract import Extractor
@@ -29,7 +29,7 @@ from experts.operating_point import (
     keep,
     learn_none_bias,
 )
-from experts.spans import Span, drop_overlaps
+from experts.spans import Span
 from sam_ui.services.engine import Engine
 from sam_ui.services.recipes import make_recipes
 from sam_ui.services.store import open_pool
@@ -58,21 +58,13 @@ def scores(gold: Spans, found: Spans) -> dict[str, float]:
 
 
 def measure_probabilities(gold: Spans, found: Spans, types: Sequence[str]) -> dict[str, Any]:
-    """Reliability before and after calibration, and thresholds, across the two halves.
-
-    Args:
-        found: with the overlaps between types, which tell what had rivals.
-    """
-    weighed = [weigh_rivals(spans) for spans in found]
-    found = [drop_overlaps(spans) for spans in found]
+    """Reliability before and after calibration, and thresholds, across the two halves."""
     half = len(gold) // 2
     learn_gold, learn_found = gold[:half], found[:half]
     judge_gold, judge_found = gold[half:], found[half:]
     values, right, labels = judged(learn_gold, learn_found)
     calibrator = fit_calibrator(values, right, labels)
     plain = fit_calibrator(values, right)  # what the offsets of the types add
-    rivals = fit_calibrator(*judged(learn_gold, weighed[:half]))
-    judge_weighed = weighed[half:]
     shared = best_shared_threshold(learn_gold, learn_found, types).threshold
     per_type = best_thresholds(learn_gold, learn_found, types)
     after = reliability(judge_gold, calibrator.apply_to_spans(judge_found))
@@ -81,8 +73,6 @@ def measure_probabilities(gold: Spans, found: Spans, types: Sequence[str]) -> di
         "before": reliability(judge_gold, judge_found).to_dict(),
         "after without types": reliability(judge_gold, plain.apply_to_spans(judge_found)).to_dict(),
         "after": after.to_dict(),
-        "rivals before": reliability(judge_gold, judge_weighed).to_dict(),
-        "rivals after": reliability(judge_gold, rivals.apply_to_spans(judge_weighed)).to_dict(),
         "calibrator": json.loads(calibrator.to_json()),
         "threshold": shared,
         "thresholds": per_type,
@@ -106,14 +96,11 @@ def measure(
     def answer(bias: float) -> Spans:
         if bias not in answers:
             extractor = Extractor(engine.base, none_bias=bias)
-            answers[bias] = extractor.extract(texts, types, adapter=adapter, overlapping=True)
+            answers[bias] = extractor.extract(texts, types, adapter=adapter)
         return answers[bias]
 
-    def resolved(bias: float) -> Spans:
-        return [drop_overlaps(spans) for spans in answer(bias)]
-
     began = time.perf_counter()
-    learned = learn_none_bias(gold, resolved, grid=BIASES, refinements=0)
+    learned = learn_none_bias(gold, answer, grid=BIASES, refinements=0)
     return {
         "sentences": len(texts),
         "types": len(types),
@@ -141,8 +128,6 @@ def report(target: str, adapter: str, row: dict[str, Any]) -> str:
             ("of the model", "before"),
             ("Platt", "after without types"),
             ("Platt with an offset for each type", "after"),
-            ("rivals weighed", "rivals before"),
-            ("rivals weighed, Platt with an offset for each type", "rivals after"),
         )
     )
     judged_rows = "\n".join(

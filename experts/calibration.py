@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from experts.errors import SamError
-from experts.spans import Span, drop_overlaps
+from experts.spans import Span
 
 __all__ = [
     "MINIMUM_SPANS",
@@ -29,7 +29,6 @@ __all__ = [
     "fit_calibrator",
     "judged",
     "reliability",
-    "weigh_rivals",
 ]
 
 MINIMUM_SPANS = 20
@@ -178,28 +177,6 @@ def reliability(gold: Spans, found: Spans, *, bins: int = 10) -> Reliability:
         brier=float(np.mean((scores - right) ** 2)) if any_spans else None,
         auroc=auroc(scores, right),
     )
-
-
-def weigh_rivals(spans: Sequence[Span]) -> list[Span]:
-    """Resolve overlaps as `drop_overlaps` does, and doubt what had rivals.
-
-    Types are read apart, so that one mention may be found as a person and as a politician, both
-    with a high probability. The one that stays gets ``p · p / (p + Σ rivals' p)``: its own
-    probability times its share among the spans that it overlaps.
-
-    Args:
-        spans: of one sentence, before overlaps are resolved; those without a probability stay so.
-
-    Returns:
-        The same spans as `drop_overlaps`, sorted by position.
-    """
-    weighed = []
-    for span in drop_overlaps(spans):
-        rivals = sum(s.score or 0.0 for s in spans if s.key != span.key and s.overlaps(span))
-        if span.score:
-            span = replace(span, score=span.score * (span.score / (span.score + rivals)))
-        weighed.append(span)
-    return weighed
 
 
 def auroc(scores: npt.ArrayLike, right: npt.ArrayLike) -> float | None:

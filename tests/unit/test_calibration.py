@@ -17,10 +17,9 @@ from experts.calibration import (
     fit_calibrator,
     judged,
     reliability,
-    weigh_rivals,
 )
 from experts.errors import SamError
-from experts.spans import Span, drop_overlaps
+from experts.spans import Span
 
 Sentences = list[list[Span]]
 
@@ -139,47 +138,6 @@ def test_calibrated_probabilities_have_a_small_error_and_sure_ones_a_large() -> 
     boastful = reliability(*drawn(4000, 0, lambda p: p / 3))
     assert boastful.ece is not None
     assert boastful.ece > 0.25
-
-
-# ---- rivals ----
-
-
-def test_a_span_with_rivals_is_doubted_more() -> None:
-    ada = Span(0, 3, "politician", 0.8)
-    spans = [ada, Span(0, 3, "person", 0.6), Span(2, 6, "place", 0.2), Span(8, 9, "person", 0.7)]
-    kept = weigh_rivals(spans)
-    assert [s.key for s in kept] == [ada.key, (8, 9, "person")]
-    assert kept[0].score == pytest.approx(0.8 * 0.8 / 1.6)
-    assert kept[1].score == 0.7
-    assert weigh_rivals([Span(0, 1, "a"), Span(1, 2, "a", 0.0)]) == [
-        Span(0, 1, "a"),
-        Span(1, 2, "a", 0.0),
-    ]
-    assert weigh_rivals([]) == []
-
-
-spans_of_one_sentence = st.lists(
-    st.builds(
-        lambda start, length, label, p: Span(start, start + length, label, p),
-        st.integers(0, 8),
-        st.integers(1, 4),
-        labels,
-        st.one_of(st.none(), st.floats(0, 1)),
-    ),
-    max_size=8,
-)
-
-
-@SETTINGS
-@given(spans_of_one_sentence)
-def test_weighing_keeps_the_same_spans_and_raises_none(spans: list[Span]) -> None:
-    weighed, plain = weigh_rivals(spans), drop_overlaps(spans)
-    assert [s.key for s in weighed] == [s.key for s in plain]
-    for after, before in zip(weighed, plain, strict=True):
-        if before.score is None:
-            assert after.score is None
-        else:
-            assert 0 <= (after.score or 0.0) <= before.score
 
 
 # ---- the calibrator ----
