@@ -178,7 +178,7 @@ class MergeService:
         }
 
     def compatibility(self, session_id: str, names: Sequence[str]) -> CompatibilityView:
-        """How well experts go together: a second's work at first, then remembered.
+        """How well experts go together: some seconds' work at first, then remembered.
 
         Raises:
             SamError: fewer than two experts, an unknown one, or one that does not fit the others.
