@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -40,13 +39,8 @@ class KnotsTies(MergeMethod):
     parameters = (DENSITY, STRENGTH, AVERAGE)
     both_sides: ClassVar[bool] = False
 
-    def merge_group(
-        self, group: Sequence[ModuleInputs], context: MergeContext
-    ) -> list[MergedModule]:
-        """One module after the other; R×in numbers per expert, R×R in Core Space."""
-        return [self._merge_module(module, context) for module in group]
-
-    def _merge_module(self, module: ModuleInputs, context: MergeContext) -> MergedModule:
+    def merge_module(self, module: ModuleInputs, context: MergeContext) -> MergedModule:
+        """R×in numbers per expert, R×R in Core Space."""
         spectra = [svd_of_expert(factors) for factors in module.factors]
         dtype, power = dtype_of(module), 0.5 if self.both_sides else 1.0
         left = left_basis(torch.cat([u * s**power for u, s, _ in spectra], dim=1), dtype)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -100,11 +99,9 @@ class DareLinear(MergeMethod):
     order = 20
     parameters = (DROP, SEED)
 
-    def merge_group(
-        self, group: Sequence[ModuleInputs], context: MergeContext
-    ) -> list[MergedModule]:
-        """Dense, one module after the other."""
-        return [from_dense(self.dense(module, context), module, context) for module in group]
+    def merge_module(self, module: ModuleInputs, context: MergeContext) -> MergedModule:
+        """Dense."""
+        return from_dense(self.dense(module, context), module, context)
 
     def dense(self, module: ModuleInputs, context: MergeContext) -> Tensor:
         """The merged update of one layer before it is brought to low rank, (out, in)."""

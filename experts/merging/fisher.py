@@ -128,11 +128,10 @@ class Fisher(MergeMethod):
         scale = mean if context.parameters["balance"] else 1.0
         return fisher.add_(floor * mean).div_(scale)
 
-    def merge_group(
-        self, group: Sequence[ModuleInputs], context: MergeContext
-    ) -> list[MergedModule]:
+    def merge_module(self, module: ModuleInputs, context: MergeContext) -> MergedModule:
         """What was prepared."""
-        return [self.state["merged"].pop(module.name) for module in group]
+        merged: MergedModule = self.state["merged"].pop(module.name)
+        return merged
 
 
 def _module(name: str, adapters: Sequence[Adapter]) -> ModuleInputs:

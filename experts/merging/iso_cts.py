@@ -61,11 +61,9 @@ class IsoCts(MergeMethod):
         STRENGTH,
     )  # fmt: skip
 
-    def merge_group(
-        self, group: Sequence[ModuleInputs], context: MergeContext
-    ) -> list[MergedModule]:
-        """One module after the other, in factored space."""
-        return [_merge_module(module, context) for module in group]
+    def merge_module(self, module: ModuleInputs, context: MergeContext) -> MergedModule:
+        """In factored space."""
+        return _merge_module(module, context)
 
 
 def shares(rank: int, experts: int, common: float) -> tuple[int, int]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -60,11 +58,9 @@ class Pcb(MergeMethod):
         STRENGTH,
     )  # fmt: skip
 
-    def merge_group(
-        self, group: Sequence[ModuleInputs], context: MergeContext
-    ) -> list[MergedModule]:
-        """Dense, one module after the other."""
-        return [from_dense(self.dense(module, context), module, context) for module in group]
+    def merge_module(self, module: ModuleInputs, context: MergeContext) -> MergedModule:
+        """Dense."""
+        return from_dense(self.dense(module, context), module, context)
 
     def dense(self, module: ModuleInputs, context: MergeContext) -> Tensor:
         """The merged update of one layer before it is brought to low rank, (out, in)."""

@@ -12,7 +12,7 @@ these declarations. To add a method, put one file into this package::
         exact = True
         parameters = ()
 
-        def merge_group(self, group, context):
+        def merge_module(self, module, context):
             ...
 """
 
@@ -230,7 +230,14 @@ class MergeMethod:
     def merge_group(
         self, group: Sequence[ModuleInputs], context: MergeContext
     ) -> list[MergedModule]:
-        """Merge modules that share (out, in) and summed rank; one result each, in their order."""
+        """Merge modules that share (out, in) and summed rank; one result each, in their order.
+
+        One after the other, for methods that have nothing to gain from seeing them together.
+        """
+        return [self.merge_module(module, context) for module in group]
+
+    def merge_module(self, module: ModuleInputs, context: MergeContext) -> MergedModule:
+        """Merge one module; all that a method needs that does not define `merge_group`."""
         raise NotImplementedError
 
 

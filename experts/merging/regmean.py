@@ -176,16 +176,11 @@ class RegMean(MergeMethod):
                     rights.append(sign * (own if read is None else own + read))
                 self.state["right"][name] = moment.solve(torch.cat(rights), ridge * total)
 
-    def merge_group(
-        self, group: Sequence[ModuleInputs], context: MergeContext
-    ) -> list[MergedModule]:
+    def merge_module(self, module: ModuleInputs, context: MergeContext) -> MergedModule:
         """[B₁…Bₙ] times the right factor."""
-        results = []
-        for module in group:
-            b = torch.cat([factors.b.double() for factors in module.factors], dim=1)
-            right = self.state["right"][module.name].to(context.device)
-            results.append(from_product(b, right, module, context))
-        return results
+        b = torch.cat([factors.b.double() for factors in module.factors], dim=1)
+        right = self.state["right"][module.name].to(context.device)
+        return from_product(b, right, module, context)
 
 
 @register

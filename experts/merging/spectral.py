@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -59,13 +57,8 @@ class Tsv(MergeMethod):
         STRENGTH,
     )  # fmt: skip
 
-    def merge_group(
-        self, group: Sequence[ModuleInputs], context: MergeContext
-    ) -> list[MergedModule]:
-        """One module after the other, in factored space."""
-        return [self._merge_module(module, context) for module in group]
-
-    def _merge_module(self, module: ModuleInputs, context: MergeContext) -> MergedModule:
+    def merge_module(self, module: ModuleInputs, context: MergeContext) -> MergedModule:
+        """In factored space."""
         share = float(context.parameters["keep"]) or 1 / len(context.experts)
         us, sizes, vs = [], [], []
         for weight, factors in zip(module.weights, module.factors, strict=True):
@@ -101,11 +94,9 @@ class IsoC(MergeMethod):
     order = 41
     parameters = (STRENGTH,)
 
-    def merge_group(
-        self, group: Sequence[ModuleInputs], context: MergeContext
-    ) -> list[MergedModule]:
-        """One module after the other, in factored space."""
-        return [_isotropic(module, context) for module in group]
+    def merge_module(self, module: ModuleInputs, context: MergeContext) -> MergedModule:
+        """In factored space."""
+        return _isotropic(module, context)
 
 
 def _isotropic(module: ModuleInputs, context: MergeContext) -> MergedModule:
@@ -147,13 +138,8 @@ class Star(MergeMethod):
         ),
     )  # fmt: skip
 
-    def merge_group(
-        self, group: Sequence[ModuleInputs], context: MergeContext
-    ) -> list[MergedModule]:
-        """One module after the other, in factored space."""
-        return [self._merge_module(module, context) for module in group]
-
-    def _merge_module(self, module: ModuleInputs, context: MergeContext) -> MergedModule:
+    def merge_module(self, module: ModuleInputs, context: MergeContext) -> MergedModule:
+        """In factored space."""
         share = float(context.parameters["keep"])
         bs, rows = [], []
         for weight, factors in zip(module.weights, module.factors, strict=True):

@@ -135,13 +135,8 @@ class Ties(MergeMethod):
     order = 10
     parameters: ClassVar[tuple[Parameter, ...]] = (DENSITY, STRENGTH, AVERAGE)
 
-    def merge_group(
-        self, group: Sequence[ModuleInputs], context: MergeContext
-    ) -> list[MergedModule]:
-        """Dense, one module after the other."""
-        return [self._merge_module(module, context) for module in group]
-
-    def _merge_module(self, module: ModuleInputs, context: MergeContext) -> MergedModule:
+    def merge_module(self, module: ModuleInputs, context: MergeContext) -> MergedModule:
+        """Dense."""
         return from_dense(self.dense(module, context), module, context)
 
     def dense(self, module: ModuleInputs, context: MergeContext) -> Tensor:

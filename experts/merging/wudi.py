@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -62,11 +60,9 @@ class Wudi(MergeMethod):
         STRENGTH,
     )  # fmt: skip
 
-    def merge_group(
-        self, group: Sequence[ModuleInputs], context: MergeContext
-    ) -> list[MergedModule]:
-        """One module after the other, in factored space."""
-        return [_wudi(module, context) for module in group]
+    def merge_module(self, module: ModuleInputs, context: MergeContext) -> MergedModule:
+        """In factored space."""
+        return _wudi(module, context)
 
 
 def _wudi(module: ModuleInputs, context: MergeContext) -> MergedModule:
