@@ -59,7 +59,7 @@ class BaseModel:
         return self.model.dtype
 
     @contextlib.contextmanager
-    def adapted(self, deltas: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> Iterator[None]:
+    def adapted(self, deltas: Mapping[str, tuple[torch.Tensor, torch.Tensor]]) -> Iterator[None]:
         """Add ΔW = B·A to the named linear layers for the duration of the block.
 
         The weights before are kept and put back bit by bit, so that nothing accumulates. Adding into

@@ -14,13 +14,14 @@ from pathlib import Path
 import torch
 
 from experts.base import BaseModel
+from experts.engines.protocol import each_in_turn
 from experts.head import CandidateHead
-from experts.merging.adapters import Adapter, load_adapter
+from experts.merging.adapters import Adapter, products_of
 from experts.prompt import Prompter
-from experts.reading import PackedReader, PlainReader
+from experts.reading import PackedReader, reader_of
 from experts.run import Found, Run
-from experts.spans import Span
-from experts.stack import AdapterStack
+from experts.spans import Span, likeliest
+from experts.stack import AdapterStack, acting
 from experts.support import can_read_packed
 from experts.verdict import settle
 
@@ -30,8 +31,6 @@ DECODER_VERSION = 3
 
 _PASS_TOKENS = {"cpu": 512, "mps": 2048}  # wide enough for the matrix units; else:
 _PASS_TOKENS_GPU = 8192
-
-Deltas = dict[str, tuple[torch.Tensor, torch.Tensor]]
 
 
 class Extractor:
@@ -94,7 +93,7 @@ class Extractor:
             Cancelled: if `cancelled` said so.
         """
         return self.extract_within(
-            self._adapted(_deltas(adapter)), texts, types, threshold=threshold,
+            acting(self.base, products_of(adapter)), texts, types, threshold=threshold,
             none_bias=none_bias, overlapping=overlapping, progress=progress, cancelled=cancelled,
         )  # fmt: skip
 
@@ -111,19 +110,11 @@ class Extractor:
         cancelled: Callable[[], bool] | None = None,
     ) -> list[list[Span]]:
         """As `extract`, with the base model changed by whatever `adapted` does to it."""
-        reader = PackedReader(self.base) if self.packed else PlainReader(self.base)
+        reader = reader_of(self.base, packed=self.packed)
         run = Run(self, list(types), none_bias, cancelled, judge=not overlapping)
         with torch.inference_mode(), adapted:
             found = run.find(texts, 1, reader, progress)[0]
         return [_tidy(each, threshold, overlapping) for each in found]
-
-    def _adapted(self, deltas: Deltas) -> contextlib.AbstractContextManager[None]:
-        """One adapter: in the weights, which costs nothing a token, unless these are quantized."""
-        if not self.base.quantization or not deltas:
-            return self.base.adapted(deltas)
-        stack = AdapterStack(self.base, [deltas])
-        stack.weigh([1.0])
-        return stack.attached()
 
     def extract_each(
         self,
@@ -150,12 +141,17 @@ class Extractor:
         if not adapters:
             return []
         if not self.packed:
-            return [
-                self.extract(texts, types, adapter=adapter, none_bias=none_bias,
-                             overlapping=overlapping, cancelled=cancelled)
-                for adapter in adapters
-            ]  # fmt: skip
-        stack = AdapterStack(self.base, [_deltas(adapter) for adapter in adapters])
+            return each_in_turn(
+                self,
+                texts,
+                types,
+                adapters,
+                none_bias=none_bias,
+                overlapping=overlapping,
+                progress=progress,
+                cancelled=cancelled,
+            )
+        stack = AdapterStack(self.base, [products_of(adapter) for adapter in adapters])
         reader = PackedReader(self.base, before=stack.select)
         run = Run(self, list(types), none_bias, cancelled, judge=not overlapping)
         with torch.inference_mode(), stack.attached():
@@ -163,22 +159,9 @@ class Extractor:
         return [[_tidy(each, 0.0, overlapping) for each in answers] for answers in found]
 
 
-def _deltas(adapter: Path | Adapter | None) -> Deltas:
-    if adapter is None:
-        return {}
-    if isinstance(adapter, Path):
-        adapter = load_adapter(adapter)
-    return adapter.products()
-
-
 def _tidy(found: Found, threshold: float | Mapping[str, float], overlapping: bool) -> list[Span]:
     """Windows that overlap find a span twice: the likelier reading stays."""
-    best: dict[tuple[int, int, str], Span] = {}
-    for span in found.spans:
-        known = best.get(span.key)
-        if known is None or (span.score or 0.0) > (known.score or 0.0):
-            best[span.key] = span
-    spans = sorted(best.values())
+    spans = sorted(likeliest(found.spans))
     if not overlapping:
         spans = settle(spans, found.verdicts)
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from experts.base import BaseModel
-from experts.merging.adapters import load_adapter
+from experts.merging.adapters import products_of
 from experts.prompt import Prompter
 from experts.spans import Span, drop_overlaps
 
@@ -41,12 +41,9 @@ def extract_freely(
         for label in types
     ]
     prompts.sort(key=lambda prompt: len(prompt[2]))
-    deltas = {}
-    if adapter is not None:
-        deltas = load_adapter(adapter).products()
     found: list[list[Span]] = [[] for _ in texts]
     invented = 0
-    with torch.inference_mode(), base.adapted(deltas):
+    with torch.inference_mode(), base.adapted(products_of(adapter)):
         for begin in range(0, len(prompts), batch):
             part = prompts[begin : begin + batch]
             answers = _generate(base, prompter, [ids for _, _, ids in part], max_new_tokens)
@@ -78,8 +75,7 @@ def generate_jointly(
     prompts = [[*prompter.prefix(prompter.text(text)), *asked] for text in texts]
     order = sorted(range(len(texts)), key=lambda i: len(prompts[i]))
     answers = [""] * len(texts)
-    deltas = load_adapter(adapter).products() if adapter is not None else {}
-    with torch.inference_mode(), base.adapted(deltas):
+    with torch.inference_mode(), base.adapted(products_of(adapter)):
         for begin in range(0, len(order), batch):
             part = order[begin : begin + batch]
             found = _generate(base, prompter, [prompts[i] for i in part], max_new_tokens)

@@ -22,7 +22,7 @@ from experts.head import CandidateHead, decoder_of
 from experts.merging.adapters import Adapter
 from experts.packing import PackedRow
 from experts.prompt import Prompter
-from experts.reading import PackedReader, PlainReader, Reader
+from experts.reading import reader_of
 from experts.stack import AdapterStack
 from experts.support import can_read_packed
 
@@ -131,7 +131,7 @@ class GatedExperts:
         self.stack = AdapterStack(base, [adapter.products() for adapter in adapters])
         self.prompter = Prompter(base.tokenizer)
         self.packed = can_read_packed(base, self.prompter)
-        self.reader: Reader = PackedReader(base) if self.packed else PlainReader(base)
+        self.reader = reader_of(base, packed=self.packed)
         self.head = CandidateHead(base.model)
         self._count = len(adapters)
 

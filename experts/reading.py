@@ -8,7 +8,7 @@ state behind each row's last token. `PackedReader` keeps what was read and compu
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -19,7 +19,7 @@ from experts.base import BaseModel
 from experts.head import decoder_of
 from experts.packing import PackedRow
 
-__all__ = ["PackedReader", "PlainReader", "Prefix", "Reader", "Row"]
+__all__ = ["PackedReader", "PlainReader", "Prefix", "Reader", "Row", "reader_of"]
 
 _PLAIN_ROWS = 64  # read at a time: bounds the memory
 
@@ -230,9 +230,8 @@ class PlainReader:
         self._device = base.device
         self._decoder: Any = decoder_of(base.model)
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[None]:
-        yield
+    def reading(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
     def read(self, rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor]:
         lasts: list[torch.Tensor] = []
@@ -284,3 +283,8 @@ class PlainReader:
 
     def close(self, prefix: Prefix) -> None:
         del prefix
+
+
+def reader_of(base: BaseModel, *, packed: bool) -> Reader:
+    """The reader that the model allows; `packed` as of `experts.support.can_read_packed`."""
+    return PackedReader(base) if packed else PlainReader(base)

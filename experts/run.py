@@ -20,15 +20,13 @@ from experts.reading import Prefix, Reader, Row
 from experts.spans import Span
 from experts.support import context_length, not_finite
 from experts.verdict import Path, TypeNames, calibrated, contested
+from experts.windows import text_limit
 from experts.windows import windows as cut
 
 if TYPE_CHECKING:
     from experts.extract import Extractor
 
 __all__ = ["Found", "Run"]
-
-_TEXT_TOKENS = 320  # longer texts are read in windows
-_LEAST_TEXT_TOKENS = 16  # windows of less tell nothing
 
 
 @dataclass(slots=True)
@@ -312,19 +310,12 @@ def _done(items: Sequence[_Branch | _Question], reader: Reader) -> Iterator[_Win
 
 
 def _text_limit(extractor: Extractor, queries: list[list[int]]) -> int:
-    """Tokens of text for which the base model has positions enough, whatever the answer."""
-    positions = context_length(extractor.base)
-    if positions is None:
-        return _TEXT_TOKENS
-    longest = max(map(len, queries))
-    prompter = extractor.prompter
-    around = len(prompter.prefix(prompter.text(""))) + longest
-    # At worst the answer copies every token, each a mention with a line break of its own.
-    room = (positions - around) // 3
-    if room < _LEAST_TEXT_TOKENS:
+    longest, positions = max(map(len, queries)), context_length(extractor.base)
+    limit = text_limit(extractor.prompter, longest, positions)
+    if limit is None:
         raise SamError(
             f"An entity type of {longest} tokens leaves no room for the text: the base model "
             f"reads {positions}.",
             "Give the type a shorter name, or set SAM_BASE_MODEL to a model that reads more.",
         )
-    return min(_TEXT_TOKENS, room)
+    return limit

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from experts.errors import SamError
 
-__all__ = ["Example", "Span", "check_spans", "drop_overlaps"]
+__all__ = ["Example", "Span", "check_spans", "drop_overlaps", "likeliest"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -63,6 +63,16 @@ def check_spans(text: str, spans: Iterable[Span], *, where: str = "the text") ->
                 f"the text of {len(text)} characters.",
                 "Offsets count characters from 0, the end is the first character after the mention.",
             )
+
+
+def likeliest(spans: Iterable[Span]) -> list[Span]:
+    """Every span once, however often it is listed, with its highest score; in order of appearance."""
+    best: dict[tuple[int, int, str], Span] = {}
+    for span in spans:
+        known = best.get(span.key)
+        if known is None or (span.score or 0.0) > (known.score or 0.0):
+            best[span.key] = span
+    return list(best.values())
 
 
 def drop_overlaps(spans: Sequence[Span]) -> list[Span]:

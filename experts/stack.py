@@ -18,7 +18,7 @@ from torch import nn
 
 from experts.base import BaseModel
 
-__all__ = ["AdapterStack", "row_runs"]
+__all__ = ["AdapterStack", "acting", "row_runs"]
 
 Deltas = Mapping[str, tuple[torch.Tensor, torch.Tensor]]
 
@@ -125,3 +125,15 @@ class AdapterStack:
             return output + ranks @ b
 
         return add
+
+
+def acting(base: BaseModel, deltas: Deltas) -> contextlib.AbstractContextManager[None]:
+    """Let a model read as one expert, or as itself without any deltas.
+
+    In its weights, which costs nothing a token; beside them if they are quantized.
+    """
+    if not base.quantization or not deltas:
+        return base.adapted(deltas)
+    stack = AdapterStack(base, [deltas])
+    stack.weigh([1.0])
+    return stack.attached()

@@ -7,7 +7,7 @@ positions) would not always fail but answer nonsense, so it is tried on a short 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from itertools import chain
 
 import torch
 
@@ -113,14 +113,10 @@ def _plainly(
     prefix, queries, answer = _sequences(prompter)
     alone: list[torch.Tensor] = []
     expected: list[torch.Tensor] = []
-    candidates = torch.tensor(sorted({*prefix, *_flat(queries)}), device=base.device)
+    candidates = torch.tensor(sorted({*prefix, *chain.from_iterable(queries)}), device=base.device)
     for query in queries[-2:]:
         ids = torch.tensor([[*prefix, *query, answer]], device=base.device)
         alone.append(decoder(input_ids=ids, use_cache=False).last_hidden_state[0, -1])
         expected.append(base.model(input_ids=ids, use_cache=False).logits[0, -1, candidates])
     last = torch.stack(alone)
     return last.float(), head.logits(last, candidates), torch.stack(expected).float()
-
-
-def _flat(lists: Sequence[Sequence[int]]) -> list[int]:
-    return [value for values in lists for value in values]

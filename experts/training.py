@@ -32,7 +32,7 @@ from experts.errors import Cancelled, SamError
 from experts.head import CandidateHead
 from experts.packing import PackedRow, pack
 from experts.prompt import Prompter
-from experts.reading import PackedReader, PlainReader, Reader
+from experts.reading import Reader, reader_of
 from experts.recipes import TrainingRecipe
 from experts.sampling import Question, Sampler
 from experts.support import can_read_packed
@@ -224,7 +224,7 @@ def train_adapter(
     )
     try:
         # Made of the wrapped model's own modules, which train.
-        reader = PackedReader(base) if packed else PlainReader(base)
+        reader = reader_of(base, packed=packed)
         run = _Run(base, model, reader, recipe, sampler, checkpoint or out / ".checkpoint", resume)
         result = run.loop(progress or (lambda _: None), cancelled or (lambda: False))
         _save(model, base, out)

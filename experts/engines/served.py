@@ -35,18 +35,16 @@ from experts.engines.answers import probability, read_answer
 from experts.engines.background import results
 from experts.engines.completions import Enforced, completion_body, pieces_of, probe, start_hint
 from experts.engines.folders import AdapterFolders
-from experts.engines.protocol import SpanExtractor
+from experts.engines.protocol import SpanExtractor, each_in_turn
 from experts.engines.server import Refused, Server
 from experts.errors import SamError
 from experts.merging.adapters import Adapter
 from experts.prompt import Prompter, TokenizedText
-from experts.spans import Span, drop_overlaps
+from experts.spans import Span, drop_overlaps, likeliest
+from experts.windows import text_limit
 from experts.windows import windows as cut
 
 __all__ = ["ServedExtractor", "served_extractor"]
-
-_TEXT_TOKENS = 320  # longer texts are read in windows, as here
-_LEAST_TEXT_TOKENS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,25 +191,16 @@ class ServedExtractor:
         Returns:
             For each adapter, for each text, its spans.
         """
-        answers: list[list[list[Span]]] = []
-        for number, adapter in enumerate(adapters):
-
-            def report(done: int, total: int, number: int = number) -> None:
-                if progress is not None:
-                    progress(number * total + done, len(adapters) * total)
-
-            answers.append(
-                self.extract(
-                    texts,
-                    types,
-                    adapter=adapter,
-                    none_bias=none_bias,
-                    overlapping=overlapping,
-                    progress=report,
-                    cancelled=cancelled,
-                )
-            )
-        return answers
+        return each_in_turn(
+            self,
+            texts,
+            types,
+            adapters,
+            none_bias=none_bias,
+            overlapping=overlapping,
+            progress=progress,
+            cancelled=cancelled,
+        )
 
     # ---- requests: what follows runs in the thread of the event loop ----
 
@@ -263,17 +252,14 @@ class ServedExtractor:
 
     def _text_limit(self, longest: int, positions: int | None) -> int:
         """Tokens of text for which the server has positions enough, whatever the answer."""
-        if positions is None:
-            return _TEXT_TOKENS
-        # At worst the answer copies every token, each a mention with a line break of its own.
-        room = (positions - len(self.prompter.prefix(self.prompter.text(""))) - longest - 2) // 3
-        if room < _LEAST_TEXT_TOKENS:
+        limit = text_limit(self.prompter, longest, None if positions is None else positions - 2)
+        if limit is None:
             raise SamError(
                 f"An entity type of {longest} tokens leaves no room for the text: the server at "
                 f"{self._server.url} reads {positions}.",
                 "Give the type a shorter name, or start the server with a larger --max-model-len.",
             )
-        return min(_TEXT_TOKENS, room)
+        return limit
 
     async def _ask(
         self, client: httpx.AsyncClient, model: str, job: _Job, none_bias: float
@@ -382,9 +368,5 @@ def _span(window: TokenizedText, mention: Mention, label: str) -> Span:
 
 def _tidy(spans: list[Span], overlapping: bool) -> list[Span]:
     """Windows that overlap find a span twice: the likelier reading stays."""
-    best: dict[tuple[int, int, str], Span] = {}
-    for span in spans:
-        known = best.get(span.key)
-        if known is None or (span.score or 0.0) > (known.score or 0.0):
-            best[span.key] = span
-    return sorted(best.values()) if overlapping else drop_overlaps(list(best.values()))
+    once = likeliest(spans)
+    return sorted(once) if overlapping else drop_overlaps(once)

@@ -24,7 +24,7 @@ from experts.merging.peft_config import (
     read_config,
 )
 
-__all__ = ["Adapter", "LoraFactors", "content_hash", "load_adapter", "save_adapter"]
+__all__ = ["Adapter", "LoraFactors", "content_hash", "load_adapter", "products_of", "save_adapter"]
 
 WEIGHTS_NAME = "adapter_model.safetensors"
 _PREFIX = "base_model.model."
@@ -92,6 +92,17 @@ class Adapter:
     def products(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Module path → (A, B) with the scaling folded into B, so that ΔW = B·A."""
         return {name: (f.a, f.b * f.scaling) for name, f in self.modules.items()}
+
+
+def products_of(adapter: Path | Adapter | None) -> dict[str, tuple[Tensor, Tensor]]:
+    """`Adapter.products` of a PEFT folder or a loaded adapter; nothing for ``None``.
+
+    Raises:
+        SamError: as `load_adapter`.
+    """
+    if adapter is None:
+        return {}
+    return (load_adapter(adapter) if isinstance(adapter, Path) else adapter).products()
 
 
 def content_hash(adapter: Adapter) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from experts.errors import SamError
 from experts.merging.adapters import Adapter, LoraFactors
 from experts.merging.dense import from_dense
-from experts.merging.passes import SENTENCES, Passes, acting, parts, stop_if
+from experts.merging.passes import SENTENCES, Passes, parts, stop_if
 from experts.merging.registry import (
     MergeContext,
     MergedModule,
@@ -151,6 +151,8 @@ def squared_gradients(
     Returns:
         Module path → float32, (out, in); zeros where no gradient arrives.
     """
+    from experts.stack import acting
+
     base = passes.base
     known = dict(base.model.named_modules())
     fisher: dict[str, Tensor] = {}
@@ -159,7 +161,7 @@ def squared_gradients(
         shape = weight.shape[::-1] if type(known[name]).__name__ == "Conv1D" else weight.shape
         fisher[name] = torch.zeros(*shape, device=base.device)
     targets = passes.targets[adapter.name]
-    with acting(base, adapter), torch.enable_grad():
+    with acting(base, adapter.products()), torch.enable_grad():
         for target in targets:
             stop_if(context.cancelled)
             gradients: dict[str, Tensor] = {}

@@ -20,10 +20,9 @@ from experts.merging.registry import MergeContext, Parameter
 if TYPE_CHECKING:
     from experts.base import BaseModel
     from experts.merging.data import MergeData
-    from experts.reading import Reader
     from experts.training import _Target
 
-__all__ = ["SENTENCES", "Passes", "acting", "parts", "shared_inputs", "watching"]
+__all__ = ["SENTENCES", "Passes", "parts", "shared_inputs", "watching"]
 
 _PASS_TOKENS = 512
 
@@ -56,7 +55,7 @@ class Passes:
 
     def __init__(self, adapters: Sequence[Adapter], context: MergeContext) -> None:
         from experts.extract import Extractor
-        from experts.reading import PackedReader, PlainReader
+        from experts.reading import reader_of
 
         assert context.data is not None
         data = context.data
@@ -65,7 +64,7 @@ class Passes:
             _check_fits(self.base, adapter)
         extractor = Extractor(self.base)
         self.plain = not extractor.packed
-        self.reader: Reader = PlainReader(self.base) if self.plain else PackedReader(self.base)
+        self.reader = reader_of(self.base, packed=extractor.packed)
         self.targets: dict[str, list[_Target]] = {}
         for number, adapter in enumerate(adapters):
             if context.progress is not None:
@@ -152,21 +151,6 @@ def _answered(
             "All sentences are too long to learn from.", "Give texts with shorter sentences."
         )
     return targets
-
-
-@contextlib.contextmanager
-def acting(base: BaseModel, adapter: Adapter) -> Iterator[None]:
-    """Let the model read as one expert: in its weights, or beside them if they are quantized."""
-    from experts.stack import AdapterStack
-
-    if not base.quantization:
-        with base.adapted(adapter.products()):
-            yield
-        return
-    stack = AdapterStack(base, [adapter.products()])
-    stack.weigh([1.0])
-    with stack.attached():
-        yield
 
 
 @contextlib.contextmanager

@@ -13,7 +13,6 @@ from experts.merging.moments import Moments, solve_positive
 from experts.merging.passes import (
     SENTENCES,
     Passes,
-    acting,
     parts,
     shared_inputs,
     stop_if,
@@ -61,6 +60,8 @@ class _Watched:
         self, modules: Sequence[str], see: Callable[[Adapter, float, str, Tensor], None]
     ) -> None:
         """Call `see` with (expert, |weight| / tokens, module, rows (n, in)) for every pass."""
+        from experts.stack import acting
+
         count = len(self.adapters)
         with torch.inference_mode():
             for adapter, weight in zip(self.adapters, self.context.weights, strict=True):
@@ -69,7 +70,7 @@ class _Watched:
                     share = count + min(self._steps, 2 * count - 1)
                     self.context.progress(share, 3 * count, "Reading with the experts")
                 self._steps += 1
-                with acting(self.passes.base, adapter):
+                with acting(self.passes.base, adapter.products()):
                     for batch in self.passes.batches(adapter.name):
                         stop_if(self.context.cancelled)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from experts.errors import Cancelled, SamError
 from experts.probing import MAX_PROBED, AnswerCache, MemoryCache, choose_candidates
-from experts.spans import Span, drop_overlaps
+from experts.spans import Span, drop_overlaps, likeliest
 from sam_ui.services.domains import Domains
 from sam_ui.services.matching import ExpertMatch, MatchResult, expert_match, flat_map, spread
 from sam_ui.services.merge_data import MergeInputs, merge_data
@@ -64,12 +64,7 @@ def unite(answers: Sequence[Sequence[Span]]) -> list[Span]:
     """One sentence's spans from several adapters: the same span keeps its higher score, and of
     spans that overlap the likeliest stays.
     """
-    best: dict[tuple[int, int, str], Span] = {}
-    for span in (span for spans in answers for span in spans):
-        known = best.get(span.key)
-        if known is None or (span.score or 0.0) > (known.score or 0.0):
-            best[span.key] = span
-    return drop_overlaps(list(best.values()))
+    return drop_overlaps(likeliest(span for spans in answers for span in spans))
 
 
 class Engine:
