@@ -57,9 +57,11 @@ format: venv ## put the code into the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-readme: venv ## rewrite the README's generated tables (settings, bundled experts)
+readme: venv ## rewrite the generated tables of README and docs
 	$(BIN)/python -m tests.readme_tables
 	$(BIN)/python -m tests.docs_tables
+	$(BIN)/python -m tests.pool_tables
+	$(BIN)/python -m tests.docs_pool
 
 experts: venv ## train the bundled experts again: make experts DATA=<folder with the corpora>
 	@test -n '$(DATA)' || { echo "Say where the training corpora are: make experts DATA=<folder>" >&2; exit 1; }

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from experts.errors import SamError
 
-__all__ = ["CorpusRecipe", "TrainingRecipe", "load_recipe"]
+__all__ = ["CorpusDescription", "CorpusRecipe", "TrainingRecipe", "load_recipe"]
+
+
+class CorpusDescription(BaseModel):
+    """What is true of a corpus in every recipe that uses it; a file of its own can hold it.
+
+    A recipe's ``described_in = "corpora/x.toml"``, relative to the recipe, takes these fields from
+    there; those that the recipe gives itself win.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    licence: str
+    source: str
+    types: dict[str, list[str]] = Field(default_factory=dict)
+    leave_out: list[str] = Field(default_factory=list)
 
 
 class CorpusRecipe(BaseModel):
-    """One source corpus of a recipe.
+    """One source corpus of a recipe, what `CorpusDescription` holds filled in.
 
     Attributes:
         corpus: folder below the data folder, with ``train.jsonl`` and ``dev.jsonl``.
@@ -76,22 +91,52 @@ class TrainingRecipe(BaseModel):
     data: list[CorpusRecipe] = Field(min_length=1)
 
 
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
 def load_recipe(path: Path) -> TrainingRecipe:
-    """Read a recipe file.
+    """Read a recipe file and the corpus descriptions that it names.
 
     Raises:
-        SamError: if the file is missing, not TOML, or a field is unknown or out of range.
+        SamError: if a file is missing, not TOML, or a field is unknown or out of range.
     """
+    fields = _read(path, "recipe file")
+    if isinstance(fields.get("data"), list):
+        fields["data"] = [_described(entry, path) for entry in fields["data"]]
+    return _validate(TrainingRecipe, fields, path)
+
+
+def _described(entry: Any, recipe: Path) -> Any:
+    """Put a corpus' description into its entry; what is no entry at all is refused later."""
+    if not isinstance(entry, dict) or "described_in" not in entry:
+        return entry
+    if not isinstance(entry["described_in"], str):
+        raise SamError(
+            f"{recipe}: the field 'described_in' is not text.",
+            "Name the corpus description's file, relative to the recipe.",
+        )
+    path = recipe.parent / entry["described_in"]
+    description = _validate(CorpusDescription, _read(path, "corpus description"), path)
+    own = {key: value for key, value in entry.items() if key != "described_in"}
+    return {**description.model_dump(), **own}
+
+
+def _read(path: Path, what: str) -> dict[str, Any]:
     try:
-        return TrainingRecipe.model_validate(tomllib.loads(path.read_text("utf-8")))
+        return tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise SamError(f"There is no recipe file {path}.", "Check the path.") from None
+        raise SamError(f"There is no {what} {path}.", "Check the path.") from None
     except IsADirectoryError:
-        raise SamError(f"{path} is a folder.", "Name the recipe file in it.") from None
+        raise SamError(f"{path} is a folder.", f"Name the {what} in it.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SamError(
             f"{path} is not a TOML file: {error}", "See the recipes in assets."
         ) from None
+
+
+def _validate(model: type[_Model], fields: dict[str, Any], path: Path) -> _Model:
+    try:
+        return model.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])

@@ -51,7 +51,7 @@ def train_expert(
         data: folder of corpora, each a folder with ``train.jsonl`` and ``dev.jsonl``.
         out: folder of experts; the new one appears there when it is complete.
         resume: continue from the checkpoint kept in ``<out>/.training-<name>/``; an expert that this
-            very recipe has already made is left as it is.
+            very recipe has already made for this base is left as it is.
 
     Raises:
         SamError: for a bad recipe or corpus, before any training.
@@ -60,7 +60,7 @@ def train_expert(
     done = out / recipe.name / CARD
     if resume and done.is_file():
         card = ExpertCard.load(done)
-        if card.recipe == recipe.model_dump(mode="json"):
+        if card.recipe == recipe.model_dump(mode="json") and card.base_model == base.name:
             return card
     sampler = Sampler(recipe, data)
     _check_dev(recipe, data)

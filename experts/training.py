@@ -137,9 +137,9 @@ def _rate(step: int, steps: int, warmup: float) -> float:
 class _Checkpoint:
     """Adapter, optimizer and step in one folder, replaced as a whole."""
 
-    def __init__(self, folder: Path, recipe: TrainingRecipe) -> None:
+    def __init__(self, folder: Path, recipe: TrainingRecipe, base: str) -> None:
         self.folder = folder
-        self._recipe = recipe.model_dump_json()
+        self._made_of = {"recipe": recipe.model_dump_json(), "base": base}
 
     def save(self, step: int, model: Any, optimizer: Any, loss: float, seconds: float) -> None:
         work = self.folder.with_suffix(".part")
@@ -147,7 +147,7 @@ class _Checkpoint:
         work.mkdir(parents=True)
         save_file(_trainable(model), work / "adapter.safetensors")
         torch.save(optimizer.state_dict(), work / "optimizer.pt")
-        state = {"step": step, "loss": loss, "seconds": seconds, "recipe": self._recipe}
+        state = {"step": step, "loss": loss, "seconds": seconds, **self._made_of}
         (work / "state.json").write_text(json.dumps(state), "utf-8")
         shutil.rmtree(self.folder, ignore_errors=True)
         os.replace(work, self.folder)
@@ -158,9 +158,9 @@ class _Checkpoint:
         if not state_file.is_file():
             return 0, 0.0, 0.0
         state = json.loads(state_file.read_text("utf-8"))
-        if state["recipe"] != self._recipe:
+        if {key: state.get(key) for key in self._made_of} != self._made_of:
             raise SamError(
-                f"The checkpoint in {self.folder} belongs to another recipe.",
+                f"The checkpoint in {self.folder} belongs to another recipe or base model.",
                 "Train without --resume to start anew, or restore the recipe.",
             )
         weights = load_file(self.folder / "adapter.safetensors")
@@ -259,7 +259,7 @@ class _Run:
         )
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.steps = math.ceil(recipe.sentences / recipe.batch)
-        self.checkpoint = _Checkpoint(folder, recipe)
+        self.checkpoint = _Checkpoint(folder, recipe, base.name)
         self.start, self.loss, self.spent = (
             self.checkpoint.load(model, self.optimizer) if resume else (0, 0.0, 0.0)
         )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from experts.merging.recipe import Recipe
     from experts.pool import Pool
     from sam_ui.services.engine import Engine
+    from sam_ui.services.merge_data import MergeInputs
 
 __all__ = ["check_full", "compare", "unmerge", "write_full"]
 
@@ -70,6 +71,22 @@ def unmerge(
     rerun: Annotated[
         bool, typer.Option("--rerun", help="Merge the others anew; any method, needs them all.")
     ] = False,
+    from_: Annotated[
+        Path | None,
+        typer.Option("--from", help="With --rerun: output of `sam-ui match --json`, for scores."),
+    ] = None,
+    texts: Annotated[
+        Path | None, typer.Option(help="With --rerun: corpus for the methods that read texts.")
+    ] = None,
+    types: Annotated[
+        str | None, typer.Option(help="With --rerun: entity types, separated by commas.")
+    ] = None,
+    gold: Annotated[
+        bool, typer.Option("--gold", help="With --rerun: use the entities of the texts.")
+    ] = False,
+    column: Annotated[
+        str | None, typer.Option(help="With --rerun: column of the texts, for csv and tsv.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Take an expert out of a merge again, without the others."""
@@ -77,8 +94,18 @@ def unmerge(
 
     _check_free(out)
     recipe = _recipe(folder)
+    given = any(option is not None for option in (from_, texts, types, column)) or gold
+    if given and not rerun:
+        raise SamError(
+            "--from, --texts, --types, --gold and --column are for merging anew.",
+            "Add --rerun, or leave them out.",
+        )
+    needed = _data(recipe, expert, from_, texts, types, gold, column) if rerun else None
     with progress_line() as tell:
-        done = (_rerun if rerun else _subtract)(folder, recipe, expert, out, renormalise, tell)
+        if rerun:
+            done = _rerun(recipe, expert, out, renormalise, needed, tell)
+        else:
+            done = _subtract(folder, recipe, expert, out, renormalise, tell)
     document = {"adapter": str(out), "recipe": json.loads(done["recipe"].to_json()), **done["said"]}
     if as_json:
         print_json(document)
@@ -111,16 +138,61 @@ def _subtract(
     return {"recipe": result.recipe, "said": {"rerun": False, "error": result.error}}
 
 
+def _data(
+    recipe: Recipe,
+    expert: str,
+    match: Path | None,
+    texts: Path | None,
+    types: str | None,
+    gold: bool,
+    column: str | None,
+) -> MergeInputs | None:
+    """What the recipe's method reads; refused as by `sam-ui merge` if it is not all there."""
+    from experts.merging.registry import get_method
+    from experts.merging.unmerge import without
+    from sam_ui.cli import _asked, _sentences
+    from sam_ui.cli_merge import check_inputs, inputs
+
+    without(recipe, expert)  # refuses before anything is read
+    needs = get_method(recipe.method).needs
+    check_inputs(
+        recipe.method, needs,
+        match=match is not None, texts=texts is not None, types=types is not None, gold=gold,
+    )  # fmt: skip
+    if needs == "none":
+        return None
+    corpus = _sentences(texts, column, gold) if texts else None
+    return inputs(match, corpus, _asked(types) if types is not None else [])
+
+
 def _rerun(
-    folder: Path, recipe: Recipe, expert: str, out: Path, renormalise: bool, tell: Any
+    recipe: Recipe,
+    expert: str,
+    out: Path,
+    renormalise: bool,
+    given: MergeInputs | None,
+    tell: Any,
 ) -> dict[str, Any]:
     from experts.merging.adapters import save_adapter
+    from experts.merging.devices import merge_devices
     from experts.merging.unmerge import rerun, without
+    from sam_ui.cli import _engine
+    from sam_ui.services.merge_data import merge_data
 
     left = without(recipe, expert, renormalise=renormalise)
-    pool = _pool()
-    adapters = [_load(pool, member.name) for member in left.experts]
-    reduced, result = rerun(recipe, expert, adapters, renormalise=renormalise, progress=tell)
+    engine = _engine()
+    adapters = [_load(engine.pool, member.name) for member in left.experts]
+    data = merge_data(engine, left, given)
+    reads = data is not None and data.base is not None
+    reduced, result = rerun(
+        recipe,
+        expert,
+        adapters,
+        renormalise=renormalise,
+        progress=tell,
+        device=engine.base.device if reads else merge_devices(engine.settings.device, adapters),
+        data=data,
+    )
     save_adapter(result.adapter, out)
     _save_recipe(reduced, out)
     said = {"rerun": True, "retained_energy": result.retained_energy}

@@ -76,6 +76,7 @@ class Adapter:
         targets: module names that stand for exactly the adapted modules among all of the base
             model's ("q_proj" if it is adapted in every layer); empty if that is not known.
         fan_in_fan_out: the base stores its weights as (in, out), as GPT-2 does.
+        revision: of the base model, None if none is stated.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Adapter:
     modules: dict[str, LoraFactors] = field(default_factory=dict)
     targets: frozenset[str] = frozenset()
     fan_in_fan_out: bool = False
+    revision: str | None = None
 
     @property
     def rank(self) -> int:
@@ -195,6 +197,7 @@ def load_adapter(
         },
         targets=settings.targets,
         fan_in_fan_out=settings.fan_in_fan_out,
+        revision=settings.revision,
     )
 
 
@@ -298,7 +301,7 @@ def save_adapter(
         path: the folder to make.
         dtype: of the stored factors; bfloat16 halves the size at an error of 2⁻⁹ per number.
         base_model: hub id to name as base; the adapter's own by default.
-        revision: of the base model.
+        revision: of the base model; the adapter's own by default, unless `base_model` is another.
         overwrite: replace an adapter folder that is already there, with all its files.
 
     Raises:
@@ -306,8 +309,11 @@ def save_adapter(
     """
     if not adapter.modules:
         raise SamError(f"The adapter '{adapter.name}' adapts no layer.", "Merge experts that do.")
+    base_model = adapter.base_model if base_model is None else base_model
+    if revision is None and base_model == adapter.base_model:
+        revision = adapter.revision
     config = config_to_write(
-        base_model=adapter.base_model if base_model is None else base_model,
+        base_model=base_model,
         revision=revision,
         rank=adapter.rank,
         targets=_target_modules(adapter),

@@ -6,6 +6,8 @@ from typing import ClassVar
 
 import torch
 
+from experts.merging.cores import frames_of
+from experts.merging.lowrank import signs_of
 from experts.merging.registry import (
     MergeContext,
     MergedModule,
@@ -13,7 +15,7 @@ from experts.merging.registry import (
     ModuleInputs,
     register,
 )
-from experts.merging.spectra import dtype_of, from_product, left_basis, svd_of_expert
+from experts.merging.spectra import dtype_of, from_product, left_basis, svds_of_experts
 from experts.merging.ties import AVERAGE, DENSITY, STRENGTH, elect_and_merge, trim
 
 __all__ = ["CoreTies", "KnotsTies"]
@@ -40,24 +42,30 @@ class KnotsTies(MergeMethod):
     both_sides: ClassVar[bool] = False
 
     def merge_module(self, module: ModuleInputs, context: MergeContext) -> MergedModule:
-        """R×in numbers per expert, R×R in Core Space."""
-        spectra = [svd_of_expert(factors) for factors in module.factors]
-        dtype, power = dtype_of(module), 0.5 if self.both_sides else 1.0
+        """R×in numbers per expert, R×R in Core Space; bases and their signs are the layer's own."""
+        frames = frames_of(module)
+        core, dtype = frames.core, dtype_of(module)
+        spectra, power = svds_of_experts(core), 0.5 if self.both_sides else 1.0
         left = left_basis(torch.cat([u * s**power for u, s, _ in spectra], dim=1), dtype)
-        rows = [vh for _, _, vh in spectra]
-        right = None
+        if left.shape[1] == 0:
+            return frames.finish(from_product(left, spectra[0][2], core, context))
+        left = left * signs_of(frames.left(left))
+        right, rows = None, [factors.a.double() for factors in module.factors]
         if self.both_sides:
             right = left_basis(torch.cat([vh.T * s.sqrt() for _, s, vh in spectra], dim=1), dtype)
-            rows = [vh @ right for vh in rows]
-        if left.shape[1] == 0:
-            return from_product(left, spectra[0][2], module, context)
+            right = right * signs_of(frames.right(right.T).T)
+            rows = [factors.a.double() @ right for factors in core.factors]
         density = float(context.parameters["density"])
         coordinates = [
-            trim((left.T @ u * s) @ vh, density) * weight
-            for weight, (u, s, _), vh in zip(module.weights, spectra, rows, strict=True)
+            trim(((left.T @ factors.b.double() * factors.scaling) @ row).to(dtype), density)
+            * weight
+            for weight, factors, row in zip(module.weights, core.factors, rows, strict=True)
         ]
-        merged = elect_and_merge(coordinates, module.weights, context)
-        return from_product(left, merged if right is None else merged @ right.T, module, context)
+        merged = elect_and_merge(coordinates, module.weights, context).double()
+        if right is not None:
+            merged = merged @ right.T
+        result = from_product(left, merged, core, context)
+        return frames.finish(result, rows=right is not None)
 
 
 @register

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from experts.merging.dense import from_dense, keep_from, largest, weighted_updates
+from experts.merging.dense import Updates, from_dense, just_below, shrink_
 from experts.merging.registry import (
     MergeContext,
     MergedModule,
@@ -14,31 +14,40 @@ from experts.merging.registry import (
     Parameter,
     register,
 )
+from experts.merging.thresholds import magnitudes
 
 __all__ = ["Breadcrumbs", "keep_middle"]
 
 
-def keep_middle(delta: Tensor, small: float, large: float) -> Tensor:
-    """`delta` without its smallest and its largest entries by magnitude.
+def keep_middle(updates: Updates, small: float, large: float) -> Updates:
+    """`updates` without each expert's smallest and largest entries by magnitude.
 
     Args:
-        delta: any shape.
+        updates: of one layer.
         small: share of entries to drop at the lower end.
         large: share to drop at the upper end; at least one entry is kept in between, and all that
             tie with the smallest kept one.
     """
-    size = delta.numel()
+    size = updates.shape.numel()
     top = min(round(large * size), size - 1)
-    keep = max(1, min(size - round(small * size), size) - top)
-    magnitude = delta.abs().flatten()
-    kept = delta
-    if top + keep < size:
-        kept = keep_from(delta, largest(magnitude, top + keep))
-    if top > 0:
-        highest = largest(magnitude, top + 1)
-        above = torch.nextafter(highest, torch.full_like(highest, torch.inf))
-        kept = kept - keep_from(delta, above)
-    return kept
+    last = top + max(1, size - round(small * size) - top)
+    # The places of the smallest entry that stays and of the largest, unless nothing is beyond.
+    places = [last] * (last < size) + [top + 1] * (top > 0)
+    if not places:
+        return updates
+    bounds = [
+        (just_below(found[0], updates.dtype) if last < size else -1.0, found[-1])
+        for found in magnitudes(updates, places)
+    ]
+
+    def change(tile: Tensor) -> Tensor:
+        for delta, (bound, highest) in zip(tile, bounds, strict=True):
+            if top > 0:
+                delta.sub_(torch.nn.functional.hardshrink(delta, highest))
+            shrink_(delta, bound)
+        return tile
+
+    return updates.then(change)
 
 
 @register
@@ -75,5 +84,8 @@ class Breadcrumbs(MergeMethod):
     def dense(self, module: ModuleInputs, context: MergeContext) -> Tensor:
         """The merged update of one layer before it is brought to low rank, (out, in)."""
         small, large = (float(context.parameters[name]) for name in ("small", "large"))
-        parts = [keep_middle(update, small, large) for update in weighted_updates(module)]
-        return sum(parts[1:], start=parts[0])
+        updates = keep_middle(Updates(module), small, large)
+        merged = updates.new()
+        for rows, tile in updates:
+            torch.sum(tile, 0, out=merged[rows])
+        return merged

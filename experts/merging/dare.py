@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from experts.merging.dense import from_dense, in_threads, positive, weighted_updates
+from experts.merging.dense import Change, Updates, from_dense
 from experts.merging.registry import (
     MergeContext,
     MergedModule,
@@ -17,12 +18,19 @@ from experts.merging.registry import (
     Parameter,
     register,
 )
-from experts.merging.ties import AVERAGE, STRENGTH, Ties, trim
+from experts.merging.ties import AVERAGE, STRENGTH, Ties, trimmed
 
-__all__ = ["DROP", "SEED", "DareLinear", "DareTies", "drop_and_rescale", "uniform"]
-
-_ONE = 0x3F800000  # the bits of 1.0
-_BLOCK = 2**20  # numbers that one generator makes, so that threads can share the work
+__all__ = [
+    "DROP",
+    "SEED",
+    "DareLinear",
+    "DareTies",
+    "Draws",
+    "draws_of",
+    "dropped",
+    "dropping",
+    "dropping_below",
+]
 
 DROP = Parameter(
     "drop", "Share dropped", "float", 0.0, 0.95, 0.5,
@@ -35,52 +43,74 @@ SEED = Parameter(
 )  # fmt: skip
 
 
-def uniform(shape: torch.Size, seed: int, expert: str, module: str, device: torch.device) -> Tensor:
-    """Random numbers in (0, 1) that depend on nothing but seed, expert, layer and kind of device.
+class Draws:
+    """Random bits that depend on nothing but seed, expert, layer and kind of device.
 
     So neither the other experts nor the order in which layers are merged change what is dropped.
-
-    Returns:
-        float32, of `shape`, each (j + ½)/2²³ for a whole j.
     """
-    digest = hashlib.sha256(f"{seed}\0{expert}\0{module}".encode()).digest()
-    if device.type != "cpu":
-        generator = torch.Generator(device)
-        generator.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-        bits = torch.randint(2**23, shape, generator=generator, device=device, dtype=torch.int32)
-        return bits.bitwise_or_(_ONE).view(torch.float32).sub_(1 - 2**-24)
-    bits = torch.empty(shape, dtype=torch.int32)
-    flat = bits.view(-1).numpy().view(np.uint32)
-    key = int.from_bytes(digest, "little")
-    in_threads(_fill, [(flat[s : s + _BLOCK], (key, s)) for s in range(0, len(flat), _BLOCK)])
-    # 23 random bits under the exponent of 1 are uniform in [1, 2).
-    bits.view(-1).numpy().view(np.uint32)[:] >>= 9
-    return bits.bitwise_or_(_ONE).view(torch.float32).sub_(1 - 2**-24)
+
+    def __init__(self, seed: int, expert: str, module: str, device: torch.device) -> None:
+        digest = hashlib.sha256(f"{seed}\0{expert}\0{module}".encode()).digest()
+        self.device = device
+        if device.type == "cpu":
+            self._bits = np.random.SFC64(int.from_bytes(digest, "little"))
+        else:
+            self._generator = torch.Generator(device)
+            self._generator.manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+    def next(self, shape: torch.Size) -> Tensor:
+        """The stream's next whole numbers, uniform from -2¹⁵ to 2¹⁵ - 1, int16, of `shape`."""
+        if self.device.type == "cpu":
+            raw = self._bits.random_raw(-(-shape.numel() // 4))  # 64 bits each
+            return torch.from_numpy(raw.view(np.int16)[: shape.numel()]).view(shape)
+        return torch.randint(
+            -(2**15), 2**15, shape, generator=self._generator, device=self.device, dtype=torch.int16
+        )
 
 
-def _fill(block: np.ndarray, seed: tuple[int, int]) -> None:
-    """Fill `block` (uint32) with random bits."""
-    raw = np.random.SFC64(seed).random_raw((len(block) + 1) // 2)
-    block[:] = raw.view(np.uint32)[: len(block)]
-
-
-def drop_and_rescale(delta: Tensor, drop: float, draw: Tensor) -> Tensor:
-    """Each entry is 0 with probability `drop`, else divided by 1 - `drop`: the mean is unchanged.
+def dropping_below(probability: Tensor) -> Tensor:
+    """Of the 2¹⁶ numbers that can be drawn, the largest that drops an entry.
 
     Args:
-        delta: any shape; changed in place.
+        probability: of being dropped, float64, any shape; is kept to a precision of 2⁻¹⁷.
+    """
+    return torch.ceil(probability * 2**16 - 0.5) - 2**15 - 1
+
+
+def dropping(drop: float, draws: Sequence[Draws]) -> Change:
+    """Sets each entry of a tile to 0 with probability `drop`, to a precision of 2⁻¹⁷.
+
+    Args:
         drop: p, in [0, 1).
-        draw: uniform in (0, 1), of delta's shape; changed in place.
+        draws: one for each expert.
     """
     if drop <= 0:
-        return delta
-    return delta.mul_(positive(draw.sub_(drop)).mul_(1 / (1 - drop)))
+        return lambda tile: tile
+    highest = float(dropping_below(torch.tensor(drop, dtype=torch.float64)))
+
+    def change(tile: Tensor) -> Tensor:
+        for update, stream in zip(tile, draws, strict=True):
+            drawn = stream.next(tile.shape[1:])
+            update.mul_(drawn.to(tile.dtype).sub_(highest).clamp_(0, 1))
+        return tile
+
+    return change
 
 
-def _dropped(delta: Tensor, expert: str, module: str, context: MergeContext) -> Tensor:
-    drop, seed = float(context.parameters["drop"]), int(context.parameters["seed"])
-    draw = uniform(delta.shape, seed, expert, module, delta.device)
-    return drop_and_rescale(delta, drop, draw)
+def dropped(module: ModuleInputs, context: MergeContext) -> Updates:
+    """DARE(wᵢ·ΔWᵢ): each entry is 0 with probability p, else divided by 1 - p."""
+    drop = float(context.parameters["drop"])
+    return Updates(
+        module,
+        factor=1 / (1 - drop),
+        change=lambda: dropping(drop, draws_of(module, context)),
+    )
+
+
+def draws_of(module: ModuleInputs, context: MergeContext) -> list[Draws]:
+    """A stream for each expert of the layer, at its beginning."""
+    seed, device = int(context.parameters["seed"]), module.factors[0].b.device
+    return [Draws(seed, expert, module.name, device) for expert in module.experts]
 
 
 @register
@@ -105,9 +135,11 @@ class DareLinear(MergeMethod):
 
     def dense(self, module: ModuleInputs, context: MergeContext) -> Tensor:
         """The merged update of one layer before it is brought to low rank, (out, in)."""
-        updates = zip(module.experts, weighted_updates(module), strict=True)
-        parts = [_dropped(update, expert, module.name, context) for expert, update in updates]
-        return sum(parts[1:], start=parts[0])
+        updates = dropped(module, context)
+        merged = updates.new()
+        for rows, tile in updates:
+            torch.sum(tile, 0, out=merged[rows])
+        return merged
 
 
 @register
@@ -138,7 +170,6 @@ class DareTies(Ties):
         SEED,
     )  # fmt: skip
 
-    def sparsify(self, delta: Tensor, expert: str, module: str, context: MergeContext) -> Tensor:
+    def sparse(self, module: ModuleInputs, context: MergeContext) -> Updates:
         """DARE, then the trimming of TIES."""
-        dropped = _dropped(delta, expert, module, context)
-        return trim(dropped, float(context.parameters["density"]))
+        return trimmed(dropped(module, context), float(context.parameters["density"]))

@@ -2,49 +2,47 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from experts.merging.dare import DROP, SEED, uniform
-from experts.merging.dense import in_threads, positive
-from experts.merging.registry import MergeContext, Parameter, register
+from experts.merging.dare import DROP, SEED, Draws, draws_of, dropping_below
+from experts.merging.dense import Change, Updates
+from experts.merging.registry import MergeContext, ModuleInputs, Parameter, register
 from experts.merging.ties import AVERAGE, STRENGTH, Ties
 
-__all__ = ["Della", "drop_probabilities"]
+__all__ = ["Della", "by_magnitude", "drop_probabilities", "pruning"]
 
 _HIGHEST = 0.99  # no entry is enlarged more than a hundred times
 
 
-def drop_probabilities(delta: Tensor, drop: float, epsilon: float) -> Tensor:
-    """MAGPRUNE's probabilities: pᵢ = p - ε/2 + ε·rᵢ/n, rᵢ the rank of |δᵢ| within its row.
+def drop_probabilities(n: int, drop: float, epsilon: float) -> Tensor:
+    """MAGPRUNE's probabilities for a row of n entries, that of its largest first: p - ε/2 + ε·r/n.
 
-    Rank 0 is the row's largest entry, n - 1 its smallest; equal ones rank by position. ε is
-    narrowed where the window would leave [0, 0.99].
+    ε is narrowed where the window would leave [0, 0.99].
 
     Args:
-        delta: (out, in), n = in.
+        n: at least 1.
         drop: p, the middle of the window.
         epsilon: ε, the width of the window.
 
     Returns:
-        (out, in), of delta's type.
+        (n,), float64, for the ranks r = 0 … n - 1.
     """
     epsilon = max(0.0, min(epsilon, 2 * drop, 2 * (_HIGHEST - drop)))
-    n = delta.shape[1]
-    steps = torch.arange(n, device=delta.device, dtype=delta.dtype)
-    ladder = (drop - epsilon / 2 + steps * (epsilon / n)).clamp_(0.0, _HIGHEST)
-    order = _by_magnitude(delta)
-    return torch.empty_like(delta).scatter_(1, order, ladder.expand_as(order))
+    steps = torch.arange(n, dtype=torch.float64)
+    return (drop - epsilon / 2 + steps * (epsilon / n)).clamp_(0.0, _HIGHEST)
 
 
-def _by_magnitude(delta: Tensor) -> Tensor:
+def by_magnitude(delta: Tensor) -> Tensor:
     """Column numbers of each row, that of the largest entry first, (out, in), int64.
 
-    Magnitude and column are packed into one whole number, because sorting numbers is five times as
-    fast as sorting with indices. That leaves float32 rows of up to 2,048 entries 20 bits for the
-    magnitude as a part of the row's largest: entries that differ by less than a millionth of that,
-    which is about the rounding error of ΔW, count as equal.
+    Equal entries are in the order of their columns. Magnitude and column are packed into one whole
+    number, because sorting numbers is five times as fast as sorting with indices. That leaves
+    float32 rows of up to 2,048 entries 20 bits for the magnitude as a part of the row's largest:
+    entries that differ by less than a millionth of that, which is about the rounding error of ΔW,
+    count as equal.
     """
     bits = max(1, (delta.shape[1] - 1).bit_length())
     narrow = delta.dtype == torch.float32 and bits <= 11
@@ -52,20 +50,39 @@ def _by_magnitude(delta: Tensor) -> Tensor:
     size = delta.abs() if narrow else delta.abs().double()
     highest = size.amax(dim=1, keepdim=True)
     scale = highest.clamp_(min=torch.finfo(size.dtype).tiny).reciprocal_().mul_(-top)
-    keys = size.mul_(scale).add_(top).to(torch.int32 if narrow else torch.int64)
+    keys = size.mul_(scale).to(torch.int32 if narrow else torch.int64)  # from -top to 0
     columns = torch.arange(delta.shape[1], device=delta.device, dtype=keys.dtype)
     keys.bitwise_left_shift_(bits).add_(columns)
     if keys.device.type == "cpu":
-        rows = keys.numpy()
-        step = -(-len(rows) // 8)
-        in_threads(_sort_rows, [(rows[i : i + step],) for i in range(0, len(rows), step)])
+        keys.numpy().sort(axis=1)
     else:
         keys = keys.sort(dim=1).values
     return keys.bitwise_and_(2**bits - 1).long()
 
 
-def _sort_rows(rows: np.ndarray) -> None:
-    rows.sort(axis=1)
+def pruning(drop: float, epsilon: float, draws: Sequence[Draws]) -> Change:
+    """MAGPRUNE of a tile: an entry is 0 with its probability p (± 2⁻¹⁷), else divided by 1 - p.
+
+    The first number drawn for a row decides on its largest entry, and so on: what happens to an
+    entry is worked out in the order of the ranks, and brought to its place once.
+
+    Args:
+        drop, epsilon: see `drop_probabilities`.
+        draws: one for each expert.
+    """
+
+    def change(tile: Tensor) -> Tensor:
+        probability = drop_probabilities(tile.shape[2], drop, epsilon)
+        highest = dropping_below(probability).to(tile)
+        rescale = (1 / (1 - probability)).to(tile)
+        for update, stream in zip(tile, draws, strict=True):
+            drawn = stream.next(tile.shape[1:])
+            fate = drawn.to(tile.dtype).sub_(highest).clamp_(0, 1).mul_(rescale)
+            order = by_magnitude(update)
+            update.mul_(torch.empty_like(update).scatter_(1, order, fate))
+        return tile
+
+    return change
 
 
 @register
@@ -97,11 +114,8 @@ class Della(Ties):
         SEED,
     )  # fmt: skip
 
-    def sparsify(self, delta: Tensor, expert: str, module: str, context: MergeContext) -> Tensor:
+    def sparse(self, module: ModuleInputs, context: MergeContext) -> Updates:
         """MAGPRUNE: drop by rank of magnitude, rescale."""
         settings = context.parameters
         drop, epsilon = float(settings["drop"]), float(settings["epsilon"])
-        draw = uniform(delta.shape, int(settings["seed"]), expert, module, delta.device)
-        probability = drop_probabilities(delta, drop, epsilon)
-        kept = positive(draw.to(delta.dtype).sub_(probability))
-        return delta.mul_(kept).div_(probability.neg_().add_(1))
+        return Updates(module, change=lambda: pruning(drop, epsilon, draws_of(module, context)))

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from experts.merging.adapters import LoraFactors
-from experts.merging.lowrank import fix_signs, stack_factors, svd_of_product
+from experts.merging.cores import CoreMethod
+from experts.merging.lowrank import fix_signs, stack_factors
 from experts.merging.registry import (
     MergeContext,
     MergedModule,
-    MergeMethod,
     ModuleInputs,
     Parameter,
     register,
@@ -22,7 +22,8 @@ from experts.merging.spectra import (
     from_product,
     polar_factor,
     significant,
-    svd_of_expert,
+    svd_of_terms,
+    svds_of_experts,
 )
 from experts.merging.ties import STRENGTH
 
@@ -30,7 +31,7 @@ __all__ = ["IsoCts", "shares"]
 
 
 @register
-class IsoCts(MergeMethod):
+class IsoCts(CoreMethod):
     """Iso-CTS (Marczak et al. 2025, arXiv:2502.04959): common and task-specific directions, flat.
 
     Of the weighted sum Σᵢ wᵢΔWᵢ the k strongest directions are kept, U_c·S_c·V_cᵀ; of each expert
@@ -61,8 +62,8 @@ class IsoCts(MergeMethod):
         STRENGTH,
     )  # fmt: skip
 
-    def merge_module(self, module: ModuleInputs, context: MergeContext) -> MergedModule:
-        """In factored space."""
+    def merge_core(self, module: ModuleInputs, context: MergeContext) -> MergedModule:
+        """Two small matrices per expert."""
         return _merge_module(module, context)
 
 
@@ -82,18 +83,15 @@ def _merge_module(module: ModuleInputs, context: MergeContext) -> MergedModule:
     dtype = dtype_of(module)
     spectra = [
         (u, weight * s, vh)
-        for weight, (u, s, vh) in zip(
-            module.weights, (svd_of_expert(factors) for factors in module.factors), strict=True
-        )
+        for weight, (u, s, vh) in zip(module.weights, svds_of_experts(module), strict=True)
         if len(s) > 0
     ]
     if not spectra:
         empty = module.factors[0].b.double()[:, :0]
         return from_product(empty, module.factors[0].a.double()[:0], module, context)
     b, a = stack_factors([(u * s, vh) for u, s, vh in spectra], [1.0] * len(spectra))
-    u, s, vh = svd_of_product(b, a)
-    rank = max(1, significant(s, module.total_rank, dtype))
-    common, own = shares(rank, len(spectra), float(context.parameters["common"]))
+    u, s, vh = svd_of_terms(b, a, dtype, least=1)
+    common, own = shares(len(s), len(spectra), float(context.parameters["common"]))
     parts = [(u[:, :common], s[:common], vh[:common])]
     parts += [_own(expert, parts[0][0], own, dtype) for expert in spectra]
     return _flatten(parts, module, context)
@@ -104,7 +102,7 @@ def _own(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The expert's strongest directions that are left without the common ones; u, s, vh."""
     u, weighted, vh = expert
-    u, s, vh = svd_of_product((u - common @ (common.T @ u)) * weighted, vh)
+    u, s, vh = svd_of_terms((u - common @ (common.T @ u)) * weighted, vh, dtype)
     # What is noise is judged by the size of the whole update, of which nothing may be left.
     whole = weighted.abs().max()
     kept = min(count, significant(torch.cat([whole[None], s]), len(weighted), dtype) - 1)
@@ -128,6 +126,6 @@ def _flatten(
     strongest = sizes.argsort(descending=True, stable=True)[:rank]
     root = level.sqrt()
     thin_b, thin_a = fix_signs(left[:, strongest] * root, right[:, strongest].T * root)
-    factors = LoraFactors(a=thin_a.to(dtype), b=thin_b.to(dtype), scaling=1.0)
+    factors = LoraFactors(a=thin_a, b=thin_b, scaling=1.0)
     energy = float(level.square())
     return MergedModule(factors, rank * energy, full * energy)

@@ -19,6 +19,8 @@ from experts.merging.registry import MergeContext, MergedModule, MergeMethod, Mo
 
 __all__ = ["Linear"]
 
+_CACHE_NUMBERS = 2**20  # numbers that the CPU stacks at once; 4 MiB in float32
+
 
 @register
 class Linear(MergeMethod):
@@ -51,7 +53,8 @@ class Linear(MergeMethod):
         rank = context.rank
         if rank is not None and rank < min(group[0].total_rank, *group[0].factors[0].shape):
             return _leading(group, rank)
-        u, s, vh = svd_of_product(*_stacked(group))
+        b, a, weights = _stacked(group)
+        u, s, vh = svd_of_product(b * weights[:, None].to(b.dtype), a)
         results = []
         for index, module in enumerate(group):
             kept_rank = numerical_rank(s[index], module.total_rank)
@@ -64,35 +67,64 @@ class Linear(MergeMethod):
         return results
 
 
-def _stacked(group: Sequence[ModuleInputs]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Factors of the weighted sums laid side by side: b (modules, out, R) and a (modules, R, in)."""
+def _stacked(
+    group: Sequence[ModuleInputs], reuse: tuple[torch.Tensor, torch.Tensor] | None = None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Factors laid side by side, the weights apart from them.
+
+    Args:
+        group: modules of one shape and summed rank.
+        reuse: tensors of an earlier call with as many modules, to be overwritten.
+
+    Returns:
+        b (modules, out, R), a (modules, R, in) and the weights of the R terms, scaling included,
+        (modules, R), float64.
+    """
     first = group[0]
     dtype = working_dtype(*(t for m in group for f in m.factors for t in (f.a, f.b)))
     out_features, in_features = first.factors[0].shape
     total, count, device = first.total_rank, len(group), first.factors[0].a.device
-    b = torch.empty(count, out_features, total, dtype=dtype, device=device)
-    a = torch.empty(count, total, in_features, dtype=dtype, device=device)
+    if reuse is None or reuse[0].dtype != dtype:
+        b = torch.empty(count, out_features, total, dtype=dtype, device=device)
+        a = torch.empty(count, total, in_features, dtype=dtype, device=device)
+    else:
+        b, a = reuse
+    weights = []
     for number, module in enumerate(group):
-        start = 0
-        for weight, factors in zip(module.weights, module.factors, strict=True):
-            end = start + factors.rank
-            torch.mul(factors.b, weight * factors.scaling, out=b[number, :, start:end])
-            a[number, start:end] = factors.a
-            start = end
-    return b, a
+        torch.cat([f.b.to(dtype) for f in module.factors], dim=1, out=b[number])
+        torch.cat([f.a.to(dtype) for f in module.factors], dim=0, out=a[number])
+        pairs = zip(module.weights, module.factors, strict=True)
+        weights.append([weight * f.scaling for weight, f in pairs for _ in range(f.rank)])
+    return b, a, torch.tensor(weights, dtype=torch.float64, device=device)
 
 
 def _leading(group: Sequence[ModuleInputs], rank: int) -> list[MergedModule]:
-    b, a, sigma, totals = leading_of_product(*_stacked(group), rank)
+    """The best approximation of a rank below R.
+
+    A GPU takes all modules at once. The CPU takes few of them, stacked into the same memory each
+    time: it stays in the cache between the Gram products and those that make the result, and fresh
+    memory costs more than copying into it.
+    """
+    step = len(group)
+    if group[0].factors[0].a.device.type == "cpu":
+        step = max(1, _CACHE_NUMBERS // (sum(group[0].factors[0].shape) * group[0].total_rank))
+    stack: tuple[torch.Tensor, torch.Tensor] | None = None
     results = []
-    # Gram matrices hold squares: what is below the root of their rounding is noise.
-    noise = math.sqrt(group[0].total_rank * torch.finfo(b.dtype).eps)
-    for index, spectrum in enumerate(sigma):
-        own = max(1, int((spectrum > noise * spectrum[0]).sum()))
-        factors = LoraFactors(
-            a=a[index, :own].contiguous(), b=b[index, :, :own].contiguous(), scaling=1.0
-        )
-        # Both are sums of squares of the same numbers: rounding must not keep more than there is.
-        total = float(totals[index])
-        results.append(MergedModule(factors, min(float(spectrum.square().sum()), total), total))
+    for start in range(0, len(group), step):
+        piece = group[start : start + step]
+        b, a, weights = _stacked(piece, stack if len(piece) == step else None)
+        stack = b, a
+        thin_b, thin_a, sigma, totals = leading_of_product(b, a, rank, weights)
+        # Gram matrices hold squares: what is below the root of their rounding is noise.
+        noise = math.sqrt(group[0].total_rank * torch.finfo(b.dtype).eps)
+        for index, (spectrum, total) in enumerate(
+            zip(sigma.tolist(), totals.tolist(), strict=True)
+        ):
+            own = max(1, sum(value > noise * spectrum[0] for value in spectrum))
+            factors = LoraFactors(
+                a=thin_a[index, :own].contiguous(), b=thin_b[index, :, :own].contiguous(), scaling=1
+            )
+            # Both are sums of squares of the same numbers: rounding must not keep more than is.
+            kept = math.fsum(value**2 for value in spectrum)
+            results.append(MergedModule(factors, min(kept, total), total))
     return results

@@ -13,16 +13,22 @@ from torch import Tensor
 
 __all__ = [
     "fix_signs",
+    "gram",
     "leading_of_product",
     "numerical_rank",
     "randomized_svd",
+    "signs_of",
     "split_evenly",
     "stack_factors",
+    "svd_in_coordinates",
     "svd_of_product",
     "working_dtype",
 ]
 
+_STRIP = 32  # rows of a Gram matrix at once: narrow enough to save work, wide enough to be quick
 _SEED = 0x5A11  # of the test matrix in `randomized_svd`; any constant would do
+_NARROWEST, _WIDEST = 8, 48  # directions in one of its blocks
+_LEAST = 1e-10  # squared length of what a new direction leaves of a row of length 1
 
 
 def working_dtype(*tensors: Tensor) -> torch.dtype:
@@ -60,9 +66,18 @@ def fix_signs(u: Tensor, vh: Tensor) -> tuple[Tensor, Tensor]:
         u: (..., out, k).
         vh: (..., k, in).
     """
-    position = u.abs().argmax(dim=-2, keepdim=True)
-    sign = torch.where(u.gather(-2, position) < 0, -1.0, 1.0).to(u.dtype)
+    sign = signs_of(u)
     return u * sign, vh * sign.transpose(-2, -1)
+
+
+def signs_of(u: Tensor) -> Tensor:
+    """±1 for each column of `u` (..., out, k): the sign of its entry of largest magnitude.
+
+    Returns:
+        (..., 1, k).
+    """
+    position = u.abs().argmax(dim=-2, keepdim=True)
+    return torch.where(u.gather(-2, position) < 0, -1.0, 1.0).to(u.dtype)
 
 
 def svd_of_product(b: Tensor, a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -89,42 +104,78 @@ def svd_of_product(b: Tensor, a: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return u, s.to(dtype), vh
 
 
-def leading_of_product(b: Tensor, a: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The best approximation of b @ a of a rank below R, from Gram matrices.
+def leading_of_product(
+    b: Tensor, a: Tensor, rank: int, weights: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The best approximation of b @ diag(weights) @ a of a rank below R, from Gram matrices.
 
-    With G_B = bᵀb, G_A = aaᵀ = LLᵀ the eigenvectors W of LᵀG_B L are the right singular vectors in
-    the coordinates of a, its eigenvalues σ². U = b·P with P = L·W/σ, and σVᵀ = Uᵀ(b a) = (PᵀG_B)·a:
-    nothing is inverted but the leading σ. A third of the work of two QR; Gram matrices square the
-    condition number, which only blurs directions far below the ones that are kept.
+    A third of the work of two QR; Gram matrices square the condition number, which only blurs
+    directions far below the ones that are kept.
 
     Args:
         b: (..., out, R).
         a: (..., R, in).
         rank: k < R.
+        weights: (..., R), float64, of any sign; they enter the small matrices only. 1 by default.
 
     Returns:
         b (..., out, k) and a (..., k, in) with the spectrum divided evenly; σ (..., k), descending,
         float64; ‖b @ a‖² (...), float64.
     """
-    gram_b = (b.transpose(-2, -1) @ b).double()
-    gram_a = (a @ a.transpose(-2, -1)).double()
+    gram_b, gram_a = gram(b.transpose(-2, -1)).double(), gram(a).double()
+    if weights is not None:
+        gram_b = weights[..., :, None] * gram_b * weights[..., None, :]
     total = (gram_b * gram_a.transpose(-2, -1)).sum((-2, -1))
+    p, sigma, q = svd_in_coordinates(gram_b, gram_a, rank)
+    half = sigma.sqrt()[..., None, :]
+    into = p if weights is None else weights[..., :, None] * p
+    left = b @ (into * half).to(b.dtype)
+    sign = signs_of(left)
+    right = ((half * sign).transpose(-2, -1) * q).to(a.dtype) @ a
+    return left.mul_(sign), right, sigma, total
+
+
+def svd_in_coordinates(gram_b: Tensor, gram_a: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The leading `rank` singular triplets of b @ a, whose Gram matrices are all that is needed.
+
+    With G_B = bᵀb, G_A = aaᵀ = LLᵀ the eigenvectors W of LᵀG_B L are the right singular vectors in
+    the coordinates of a, its eigenvalues σ². U = b·P with P = L·W/σ, and σVᵀ = Uᵀ(b a) = (PᵀG_B)·a:
+    nothing is inverted but the leading σ.
+
+    What is below 1e-8 of the largest singular value is rounding; below 1e-12 it comes back as 0.
+
+    Args:
+        gram_b: bᵀb, (..., R, R), float64.
+        gram_a: aaᵀ, (..., R, R), float64.
+        rank: k, at most R.
+
+    Returns:
+        p (..., R, k), s (..., k) descending, q (..., k, R): u = b @ p and vh = q @ a.
+    """
     root, failed = torch.linalg.cholesky_ex(gram_a)
     if bool(failed.any()):  # experts that are copies of each other leave a singular Gram matrix
         values, vectors = torch.linalg.eigh(gram_a)
         root = vectors * values.clamp(min=0).sqrt()[..., None, :]
     values, vectors = torch.linalg.eigh(root.transpose(-2, -1) @ gram_b @ root)
     sigma = values.flip(-1)[..., :rank].clamp(min=0).sqrt()
-    w = vectors.flip(-1)[..., :rank]
     least = 1e-12 * sigma[..., :1].clamp(min=1e-300)
     inverse = torch.where(sigma > least, sigma.clamp(min=1e-300).reciprocal(), 0.0)
-    p = (root @ w) * inverse[..., None, :]  # U = b @ p
-    half = sigma.sqrt()[..., None, :]
-    left = b @ (p * half).to(b.dtype)
-    # √σ·Vᵀ = (σVᵀ)/√σ
-    right = ((p * (half * inverse[..., None, :])).transpose(-2, -1) @ gram_b).to(a.dtype) @ a
-    left, right = fix_signs(left, right)
-    return left, right, sigma, total
+    p = (root @ vectors.flip(-1)[..., :rank]) * inverse[..., None, :]
+    return p, sigma, inverse[..., None] * (p.transpose(-2, -1) @ gram_b)
+
+
+def gram(rows: Tensor) -> Tensor:
+    """Rows @ rowsᵀ, (..., R, in) → (..., R, R); on the CPU little more than a half is computed."""
+    count = rows.shape[-2]
+    if rows.device.type != "cpu" or count <= _STRIP or rows.shape[-1] < 8 * count:
+        return rows @ rows.transpose(-2, -1)
+    result = rows.new_empty(*rows.shape[:-1], count)
+    for start in range(0, count, _STRIP):
+        end = min(start + _STRIP, count)
+        strip = rows[..., start:, :] @ rows[..., start:end, :].transpose(-2, -1)
+        result[..., start:, start:end] = strip
+        result[..., start:end, end:] = strip[..., end - start :, :].transpose(-2, -1)
+    return result
 
 
 def numerical_rank(s: Tensor, terms: int) -> int:
@@ -149,18 +200,16 @@ def split_evenly(u: Tensor, s: Tensor, vh: Tensor, rank: int) -> tuple[Tensor, T
 
 
 def randomized_svd(
-    matrix: Tensor,
-    rank: int,
-    *,
-    near: Tensor | None = None,
-    oversampling: int = 8,
-    depth: int = 3,
+    matrix: Tensor, rank: int, *, near: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The leading `rank` singular triplets of a dense matrix.
 
     Block Krylov iteration of Musco and Musco 2015 (arXiv:1504.05477): the result is sought in the
     span of MΩ, (MMᵀ)MΩ, …, all orthonormalised against each other, which for as many products with
-    M is far nearer to the optimum than the last block alone (subspace iteration).
+    M is far nearer to the optimum than the last block alone (subspace iteration). Four narrow
+    blocks find more than three wide ones of the same cost, so a block has no columns to spare, and
+    for a high rank fewer than k (Meyer, Musco, Musco 2023, arXiv:2305.02535: many small blocks are
+    as good).
 
     The test matrix Ω has a fixed seed and is drawn on the CPU, so a device kind always gives the
     same result.
@@ -168,47 +217,85 @@ def randomized_svd(
     Args:
         matrix: M, (out, in), float32 or float64.
         rank: k, at least 1; more than min(out, in) is cut to it.
-        near: (in, m), columns that span nearly the wanted right singular vectors, if such are
-            known; Ω then starts with the first of them.
-        oversampling: extra columns of Ω.
-        depth: blocks; 2·depth products with M are made.
+        near: (m, in), rows that span nearly the wanted right singular vectors, if such are known;
+            Ω is then mixed from them.
 
     Returns:
-        u (out, k), s (k,) descending, vh (k, in), signs fixed.
+        u (out, k), s (k,) descending, vh (k, in), signs fixed; fewer where the matrix has no more.
     """
     rank = min(rank, *matrix.shape)
-    width = rank + oversampling
-    if width >= min(matrix.shape):
+    width = max(_NARROWEST, min(rank, _WIDEST))
+    blocks = 3 + -(-rank // width)
+    if max(width, rank) >= min(matrix.shape):
         u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
     else:
-        generator = torch.Generator().manual_seed(_SEED)
-        start = torch.randn(matrix.shape[1], width, generator=generator, dtype=matrix.dtype)
-        start = start.to(matrix.device)
-        if near is not None:
-            known = min(width, near.shape[1])
-            start[:, :known] = near[:, :known]
-            start /= start.norm(dim=0).clamp(min=torch.finfo(start.dtype).tiny)
-        u, s, vh = _krylov(matrix, start, min(depth, min(matrix.shape) // width))
+        start = _start(matrix, width, near)
+        u, s, vh = _krylov(matrix, start, max(rank, min(blocks * width, *matrix.shape)))
     u, vh = fix_signs(u[:, :rank], vh[:rank])
     return u, s[:rank], vh
 
 
-def _krylov(matrix: Tensor, start: Tensor, depth: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Approximate u, s, vh of `matrix` from `depth` blocks that begin at `start` (in, width)."""
-    basis = torch.linalg.qr(matrix @ start)[0]
-    image = matrix.T @ basis
-    width = start.shape[1]
-    for _ in range(depth - 1):
-        block = matrix @ torch.linalg.qr(image[:, -width:])[0]
-        for _ in range(2):  # once leaves rounding errors; twice is enough
-            block = block - basis @ (basis.T @ block)
-        block = torch.linalg.qr(block)[0]
-        # Where the matrix has no more directions, the block is noise that lies anywhere: stop.
-        if float((basis.T @ block).abs().max()) > 1e-4:
+def _start(matrix: Tensor, width: int, near: Tensor | None) -> Tensor:
+    """Ω of `randomized_svd` as rows, (width, in): mixed from `near`, or that and random rows."""
+    generator = torch.Generator().manual_seed(_SEED)
+    mixes = near is not None and len(near) > width
+    columns = len(near) if near is not None and mixes else matrix.shape[1]
+    start = torch.randn(width, columns, generator=generator, dtype=matrix.dtype).to(matrix.device)
+    if near is None:
+        return start
+    if mixes:
+        return start @ near
+    start[: len(near)] = near
+    return start
+
+
+def _krylov(matrix: Tensor, start: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Approximate u, s, vh of `matrix` from a basis of `size` directions that begins at `start`.
+
+    Blocks are kept as rows: BLAS multiplies few rows by a matrix up to three times as fast as a
+    matrix by few columns.
+
+    Args:
+        matrix: (out, in).
+        start: (width, in).
+        size: at least width.
+    """
+    basis, image = matrix.new_empty(size, matrix.shape[0]), matrix.new_empty(size, matrix.shape[1])
+    block, found = start, 0
+    while found < size:
+        left = _upright(_unit_rows(block) @ matrix.T, basis[:found])[: size - found]
+        if not len(left):  # the matrix has no more directions
             break
-        basis = torch.cat([basis, block], dim=1)
-        image = torch.cat([image, matrix.T @ block], dim=1)
-    right, small = torch.linalg.qr(image)
-    small_u, s, small_vh = torch.linalg.svd(small.T.double())
-    dtype = matrix.dtype
-    return basis @ small_u.to(dtype), s.to(dtype), small_vh.to(dtype) @ right.T
+        basis[found : found + len(left)] = left
+        block = torch.mm(left, matrix, out=image[found : found + len(left)])
+        found += len(left)
+    basis, image = basis[:found], image[:found]
+    # Rayleigh–Ritz: the squared singular values of the image are its Gram matrix's eigenvalues.
+    wide = image.double()
+    squares, turn = torch.linalg.eigh(wide @ wide.T)
+    s = squares.flip(0).clamp(min=0).sqrt().to(matrix.dtype)
+    turn = turn.flip(1).to(matrix.dtype)
+    return basis.T @ turn, s, _unit_rows(turn.T @ image)
+
+
+def _upright(rows: Tensor, basis: Tensor) -> Tensor:
+    """Orthonormal rows that span `rows` (w, out) without their part in `basis` (found, out).
+
+    Returns:
+        (at most w, out), the strongest first; what is but rounding errors is left out.
+    """
+    rows = _unit_rows(rows)
+    for _ in range(3):  # the first finds what is left, the others take its rounding errors away
+        rows = rows - (rows @ basis.T) @ basis
+        wide = rows.double()
+        squares, turn = torch.linalg.eigh(wide @ wide.T)
+        kept = squares.flip(0) > _LEAST
+        length = squares.flip(0)[kept].rsqrt()
+        rows = ((turn.flip(1)[:, kept] * length).T @ wide).to(rows.dtype)
+    return rows
+
+
+def _unit_rows(rows: Tensor) -> Tensor:
+    """Rows of length 1; those of zeros stay."""
+    lengths: Tensor = rows.norm(dim=1, keepdim=True)
+    return rows / lengths.clamp(min=torch.finfo(rows.dtype).tiny)

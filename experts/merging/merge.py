@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ import torch
 from experts.errors import Cancelled, SamError
 from experts.merging.adapters import Adapter, LoraFactors, content_hash
 from experts.merging.data import NEEDED, MergeData, missing
+from experts.merging.devices import Devices, cpu_workers, parse_devices
 from experts.merging.recipe import Recipe, RecipeExpert
 from experts.merging.registry import (
     MergeContext,
@@ -62,13 +64,18 @@ def merge(
     *,
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
-    device: torch.device | str | None = None,
+    device: Devices = None,
     data: MergeData | None = None,
 ) -> MergeResult:
     """Make the merged adapter that a recipe describes.
 
     The same recipe gives the same bytes on the same kind of device, in whatever order the experts
-    are listed.
+    are listed, and on however many devices.
+
+    Memory: beside the experts and the result, each device holds the factors of one group of layers
+    (128 MiB; one layer if that is larger) and, for methods that form dense matrices, about four of
+    the largest layer and a tile of every expert's. It does not grow with the number of layers. A
+    CPU is divided among as many workers, each with a layer of its own, as 2 GiB allow.
 
     Args:
         recipe: what to do.
@@ -76,7 +83,8 @@ def merge(
         progress: called with (modules done, modules in all, name of the last one); with methods
             that read texts first, with (done, 1000, what is being done).
         cancelled: asked before every group of modules.
-        device: where to compute; the CPU by default.
+        device: where to compute; the CPU by default. Several of one kind ("cuda:0,cuda:1" or a
+            sequence) share the groups of layers; methods that read texts use the first alone.
         data: what the method's `needs` asks for.
 
     Raises:
@@ -95,15 +103,15 @@ def merge(
             "Choose a method that needs no data, or give it what it needs.",
         )
     _check_together(recipe, [adapter for _, adapter in selected])
-    target = torch.device("cpu" if device is None else device)
     reads = method.needs in ("texts", "corrections")
+    # Metal has neither QR nor float64; these small problems are quick on the CPU.
+    devices = [torch.device("cpu") if d.type == "mps" else d for d in parse_devices(device)]
     context = MergeContext(
         experts=tuple(expert.name for expert, _ in selected),
         weights=tuple(expert.weight for expert, _ in selected),
         parameters=parameters,
         rank=recipe.rank,
-        # Metal has neither QR nor float64; these small problems are quick on the CPU.
-        device=torch.device("cpu") if target.type == "mps" else target,
+        device=devices[0],
         data=data,
         progress=_stage(progress, 0, _PREPARING) if reads else progress,
         cancelled=cancelled,
@@ -111,17 +119,19 @@ def merge(
     run = method()
     if reads:
         progress = _stage(progress, _PREPARING, 1)
-    merged = _run(run, [a for _, a in selected], context, progress, cancelled)
+    work = _Work(run, [a for _, a in selected], progress, cancelled)
+    merged = work.run([context] if reads else [replace(context, device=d) for d in devices])
+    revision, differ = _revision([adapter for _, adapter in selected])
     kept = sum(module.kept for module in merged.values())
     total = sum(module.total for module in merged.values())
     return MergeResult(
-        adapter=_result_adapter(recipe, [adapter for _, adapter in selected], merged),
+        adapter=_result_adapter(recipe, [adapter for _, adapter in selected], merged, revision),
         retained_energy=kept / total if total > 0 else 1.0,
         per_module={n: m.kept / m.total if m.total > 0 else 1.0 for n, m in merged.items()},
         seconds=time.perf_counter() - started,
         coefficients=run.state.get("coefficients"),
         weights=_weights(run.state.get("coefficients")),
-        note=run.state.get("note", ""),
+        note=" ".join(said for said in (run.state.get("note", ""), differ) if said),
     )
 
 
@@ -206,38 +216,93 @@ def _check_together(recipe: Recipe, adapters: Sequence[Adapter]) -> None:
         )
 
 
-def _run(
-    method: MergeMethod,
-    adapters: Sequence[Adapter],
-    context: MergeContext,
-    progress: Progress | None,
-    cancelled: Callable[[], bool] | None,
-) -> dict[str, MergedModule]:
-    """Merge group by group; results on the CPU, in the order of the model's layers."""
+class _Work:
+    """Merging group by group, on each device (or on each share of the CPU) in a thread of its own."""
 
-    def stop_if_cancelled() -> None:
-        if cancelled is not None and cancelled():
+    def __init__(
+        self,
+        method: MergeMethod,
+        adapters: Sequence[Adapter],
+        progress: Progress | None,
+        cancelled: Callable[[], bool] | None,
+    ) -> None:
+        self._method, self._adapters = method, adapters
+        self._progress, self._cancelled = progress, cancelled
+        self._names = sorted({name for a in adapters for name in a.modules}, key=_natural)
+        self._merged: dict[str, MergedModule] = {}
+        self._groups = _groups(self._names, adapters, method.batched)
+        self._lock = threading.Lock()
+        self._error: BaseException | None = None
+
+    def run(self, contexts: Sequence[MergeContext]) -> dict[str, MergedModule]:
+        """Results on the CPU, in the order of the model's layers; one context a device."""
+        self._stop_if_cancelled()
+        self._method.prepare(self._adapters, contexts[0])
+        if len(contexts) == 1 and contexts[0].device.type == "cpu":
+            with cpu_workers(self._bytes()) as workers:
+                self._share(list(contexts) * min(workers, len(self._names)))
+        else:
+            self._share(contexts)
+        return {name: self._merged[name] for name in self._names}
+
+    def _bytes(self) -> int:
+        """What one worker takes: four of the largest layer if it forms dense matrices."""
+        if self._method.exact:
+            return _BATCH_NUMBERS
+        layers = (f for adapter in self._adapters for f in adapter.modules.values())
+        return 16 * max(f.shape[0] * f.shape[1] for f in layers)
+
+    def _share(self, contexts: Sequence[MergeContext]) -> None:
+        """All groups, by one thread for each of the contexts."""
+        others = [threading.Thread(target=self._try, args=(c,)) for c in contexts[1:]]
+        for thread in others:
+            thread.start()
+        self._try(contexts[0])
+        for thread in others:
+            thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _stop_if_cancelled(self) -> None:
+        if self._cancelled is not None and self._cancelled():
             raise Cancelled("The merge was cancelled.")
 
-    stop_if_cancelled()
-    method.prepare(adapters, context)
-    names = sorted({name for a in adapters for name in a.modules}, key=_natural)
-    merged: dict[str, MergedModule] = {}
-    with torch.no_grad():
-        for group in _groups(names, adapters, method.batched):
-            stop_if_cancelled()
-            inputs = [_inputs(name, adapters, context) for name in group]
-            try:
-                results = method.merge_group(inputs, context)
-            except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # LAPACK met infinities
-                raise _overflow(group[0]) from None
-            for module, result in zip(inputs, results, strict=True):
-                if not (math.isfinite(result.kept) and math.isfinite(result.total)):
-                    raise _overflow(module.name)
-                merged[module.name] = replace(result, factors=result.factors.to("cpu"))
-            if progress is not None:
-                progress(len(merged), len(names), group[-1])
-    return {name: merged[name] for name in names}
+    def _try(self, context: MergeContext) -> None:
+        """Groups until none is left; the first error of any thread ends them all."""
+        try:
+            with torch.no_grad():
+                while (group := self._next()) is not None:
+                    self._keep(group, self._merge(group, context))
+        except BaseException as error:
+            with self._lock:
+                self._error = self._error or error
+
+    def _next(self) -> list[str] | None:
+        with self._lock:
+            if self._error is not None:
+                return None
+            self._stop_if_cancelled()
+            return next(self._groups, None)
+
+    def _merge(self, group: Sequence[str], context: MergeContext) -> dict[str, MergedModule]:
+        inputs = [_inputs(name, self._adapters, context) for name in group]
+        try:
+            results = self._method.merge_group(inputs, context)
+        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # LAPACK met infinities
+            raise _overflow(group[0]) from None
+        for name, result in zip(group, results, strict=True):
+            if not (math.isfinite(result.kept) and math.isfinite(result.total)):
+                raise _overflow(name)
+        return {
+            name: replace(result, factors=result.factors.to("cpu"))
+            for name, result in zip(group, results, strict=True)
+        }
+
+    def _keep(self, group: Sequence[str], merged: dict[str, MergedModule]) -> None:
+        with self._lock:
+            self._merged |= merged
+            if self._progress is not None:
+                self._progress(len(self._merged), len(self._names), group[-1])
 
 
 def _overflow(module: str) -> SamError:
@@ -274,7 +339,10 @@ def _inputs(name: str, adapters: Sequence[Adapter], context: MergeContext) -> Mo
 
 
 def _result_adapter(
-    recipe: Recipe, adapters: Sequence[Adapter], merged: dict[str, MergedModule]
+    recipe: Recipe,
+    adapters: Sequence[Adapter],
+    merged: dict[str, MergedModule],
+    revision: str | None,
 ) -> Adapter:
     modules: dict[str, LoraFactors] = {name: module.factors for name, module in merged.items()}
     return Adapter(
@@ -283,6 +351,19 @@ def _result_adapter(
         modules=modules,
         targets=frozenset().union(*(adapter.targets for adapter in adapters)),
         fan_in_fan_out=any(adapter.fan_in_fan_out for adapter in adapters),
+        revision=revision,
+    )
+
+
+def _revision(adapters: Sequence[Adapter]) -> tuple[str | None, str]:
+    """The base model's revision that all experts state that state one; else what to say of it."""
+    stated = {adapter.name: adapter.revision for adapter in adapters if adapter.revision}
+    if len(set(stated.values())) <= 1:
+        return next(iter(stated.values()), None), ""
+    listed = ", ".join(f"{name}: {revision}" for name, revision in stated.items())
+    return None, (
+        f"The experts were trained on different revisions of the base model ({listed}), so the "
+        "merged adapter names none; check that the revisions have the same weights."
     )
 
 

@@ -61,6 +61,7 @@ class LoraSettings:
 
     Attributes:
         base_model: hub id as written, "" if none is.
+        revision: of the base model (a commit, tag or branch of its repository); None if none is.
         rank, alpha: defaults of all modules.
         rslora: scaling is alpha/√r instead of alpha/r (Kalajdzievski 2023, arXiv:2312.03732).
         rank_pattern, alpha_pattern: regular expressions of module names → other values.
@@ -70,6 +71,7 @@ class LoraSettings:
     """
 
     base_model: str
+    revision: str | None
     rank: int
     alpha: float
     rslora: bool
@@ -118,8 +120,12 @@ def read_config(folder: Path, name: str) -> LoraSettings:
     base = config.get("base_model_name_or_path") or ""
     if not isinstance(base, str):
         raise _bad(name, "base_model_name_or_path", base, "text")
+    revision = config.get("revision") or None
+    if revision is not None and not isinstance(revision, str):
+        raise _bad(name, "revision", revision, "text")
     return LoraSettings(
         base_model=base,
+        revision=revision,
         rank=rank,
         alpha=float(alpha),
         rslora=bool(config.get("use_rslora")),

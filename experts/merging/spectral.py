@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from experts.merging.adapters import LoraFactors
-from experts.merging.lowrank import split_evenly, stack_factors, svd_of_product
+from experts.merging.cores import CoreMethod
+from experts.merging.lowrank import split_evenly, stack_factors
 from experts.merging.registry import (
     MergeContext,
     MergedModule,
-    MergeMethod,
     ModuleInputs,
     Parameter,
     register,
@@ -19,8 +19,8 @@ from experts.merging.spectra import (
     dtype_of,
     from_product,
     polar_factor,
-    significant,
-    svd_of_expert,
+    svd_of_terms,
+    svds_of_experts,
 )
 from experts.merging.ties import STRENGTH
 
@@ -28,7 +28,7 @@ __all__ = ["IsoC", "Star", "Tsv", "truncate_and_rescale"]
 
 
 @register
-class Tsv(MergeMethod):
+class Tsv(CoreMethod):
     """TSV-Merge (Gargiulo et al. 2024, arXiv:2412.00081).
 
     Of each update ΔWᵢ = UᵢSᵢVᵢᵀ the strongest directions are kept; then U = [U₁ … Uₙ] and
@@ -57,12 +57,12 @@ class Tsv(MergeMethod):
         STRENGTH,
     )  # fmt: skip
 
-    def merge_module(self, module: ModuleInputs, context: MergeContext) -> MergedModule:
-        """In factored space."""
+    def merge_core(self, module: ModuleInputs, context: MergeContext) -> MergedModule:
+        """Two small matrices per expert."""
         share = float(context.parameters["keep"]) or 1 / len(context.experts)
         us, sizes, vs = [], [], []
-        for weight, factors in zip(module.weights, module.factors, strict=True):
-            u, s, vh = svd_of_expert(factors)
+        spectra = svds_of_experts(module)
+        for weight, (u, s, vh) in zip(module.weights, spectra, strict=True):
             # 1e-6 so that a third of nine is three in spite of rounding.
             kept = max(1, int(share * len(s) + 1e-6))
             us.append(u[:, :kept])
@@ -75,7 +75,7 @@ class Tsv(MergeMethod):
 
 
 @register
-class IsoC(MergeMethod):
+class IsoC(CoreMethod):
     """Iso-C (Marczak et al. 2025, arXiv:2502.04959): λ · σ̄ · U·Vᵀ, where Σᵢ wᵢΔWᵢ = U·Σ·Vᵀ.
 
     All singular values of the weighted sum are replaced by their mean σ̄. Of LoRA updates most of
@@ -94,8 +94,8 @@ class IsoC(MergeMethod):
     order = 41
     parameters = (STRENGTH,)
 
-    def merge_module(self, module: ModuleInputs, context: MergeContext) -> MergedModule:
-        """In factored space."""
+    def merge_core(self, module: ModuleInputs, context: MergeContext) -> MergedModule:
+        """Two small matrices per expert."""
         return _isotropic(module, context)
 
 
@@ -103,19 +103,19 @@ def _isotropic(module: ModuleInputs, context: MergeContext) -> MergedModule:
     pairs = [(factors.b.double(), factors.a.double()) for factors in module.factors]
     weighted = zip(module.weights, module.factors, strict=True)
     b, a = stack_factors(pairs, [weight * factors.scaling for weight, factors in weighted])
-    u, s, vh = svd_of_product(b, a)
     dtype = dtype_of(module)
-    full = max(1, significant(s, module.total_rank, dtype))
+    u, s, vh = svd_of_terms(b, a, dtype, least=1)
+    full = len(s)
     rank = full if context.rank is None else min(full, context.rank)
-    level = s[:full].mean() * float(context.parameters["strength"])
+    level = s.mean() * float(context.parameters["strength"])
     thin_b, thin_a = split_evenly(u, level.expand(rank), vh, rank)
     energy = float(level.square())
-    factors = LoraFactors(a=thin_a.to(dtype), b=thin_b.to(dtype), scaling=1.0)
+    factors = LoraFactors(a=thin_a, b=thin_b, scaling=1.0)
     return MergedModule(factors, rank * energy, full * energy)
 
 
 @register
-class Star(MergeMethod):
+class Star(CoreMethod):
     """STAR (Lee et al. 2025, arXiv:2502.10339): Σᵢ wᵢ · T(ΔWᵢ).
 
     T keeps the fewest leading singular values that make up the share η of their sum (the nuclear
@@ -138,12 +138,12 @@ class Star(MergeMethod):
         ),
     )  # fmt: skip
 
-    def merge_module(self, module: ModuleInputs, context: MergeContext) -> MergedModule:
-        """In factored space."""
+    def merge_core(self, module: ModuleInputs, context: MergeContext) -> MergedModule:
+        """Two small matrices per expert."""
         share = float(context.parameters["keep"])
         bs, rows = [], []
-        for weight, factors in zip(module.weights, module.factors, strict=True):
-            u, s, vh = svd_of_expert(factors)
+        spectra = svds_of_experts(module)
+        for weight, (u, s, vh) in zip(module.weights, spectra, strict=True):
             kept = truncate_and_rescale(s, share)
             bs.append(u[:, : len(kept)] * (kept * weight))
             rows.append(vh[: len(kept)])

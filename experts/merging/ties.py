@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from experts.merging.dense import from_dense, keep_from, largest, positive, weighted_updates
+from experts.merging.dense import Tiles, Updates, from_dense, just_below, shrink_
 from experts.merging.registry import (
     MergeContext,
     MergedModule,
@@ -17,6 +17,7 @@ from experts.merging.registry import (
     Parameter,
     register,
 )
+from experts.merging.thresholds import largest, magnitudes
 
 __all__ = [
     "AVERAGE",
@@ -25,8 +26,9 @@ __all__ = [
     "Ties",
     "disjoint_merge",
     "elect_and_merge",
-    "elect_sign",
+    "merge_tiles",
     "trim",
+    "trimmed",
 ]
 
 DENSITY = Parameter(
@@ -52,50 +54,53 @@ def trim(delta: Tensor, density: float) -> Tensor:
         density: share of entries to keep, in (0, 1]; at least one is kept, and all entries that
             tie with the smallest kept one.
     """
-    size = delta.numel()
+    keep = _kept(density, delta.numel())
+    if keep is None:
+        return delta
+    smallest = largest(delta.abs().flatten(), keep)
+    return torch.nn.functional.hardshrink(delta, just_below(smallest, delta.dtype))
+
+
+def trimmed(updates: Updates, density: float) -> Updates:
+    """`updates` with each expert's trimmed, as `trim` does it."""
+    keep = _kept(density, updates.shape.numel())
+    if keep is None:
+        return updates
+    bounds = [just_below(limit, updates.dtype) for (limit,) in magnitudes(updates, [keep])]
+
+    def shrink(tile: Tensor) -> Tensor:
+        for delta, bound in zip(tile, bounds, strict=True):
+            shrink_(delta, bound)
+        return tile
+
+    return updates.then(shrink)
+
+
+def _kept(density: float, size: int) -> int | None:
+    """How many of `size` entries stay; None for all."""
     keep = max(1, round(density * size))
-    return delta if keep >= size else keep_from(delta, largest(delta.abs().flatten(), keep))
-
-
-def elect_sign(deltas: Sequence[Tensor] | Tensor) -> Tensor:
-    """Per entry, the sign that has the larger total magnitude over the experts.
-
-    Where both sides weigh the same (or nothing is left), the sign that most entries of the matrix
-    have is taken, as in the authors' code; + where these balance, too.
-
-    Args:
-        deltas: one (out, in) for each expert, trimmed and weighted.
-
-    Returns:
-        (out, in) of ±1.
-    """
-    sign = deltas[0].clone()
-    for delta in deltas[1:]:
-        sign += delta
-    sign.sign_()
-    majority = 1.0 if float(sign.sum(dtype=torch.float64)) >= 0 else -1.0
-    undecided = sign.abs().sub_(1)  # -1 where there is no sign, else 0
-    return sign.sub_(undecided, alpha=majority)
+    return keep if keep < size else None
 
 
 def disjoint_merge(
-    deltas: Sequence[Tensor] | Tensor, sign: Tensor, weights: Sequence[float], *, average: bool
+    deltas: Tensor, sign: Tensor, weights: Sequence[float], *, average: bool
 ) -> Tensor:
     """Per entry, the sum or weighted mean of the experts that have the elected sign.
 
     Args:
-        deltas: one (out, in) for each expert, trimmed, already multiplied by the weights.
-        sign: (out, in) of ±1.
+        deltas: (n, ...), the experts', trimmed, already multiplied by the weights; overwritten.
+        sign: (...), of ±1.
         weights: one for each expert, none 0.
         average: divide by Σ|wᵢ| over the agreeing experts.
     """
-    total, mass = torch.zeros_like(sign), torch.zeros_like(sign)
-    for delta, weight in zip(deltas, weights, strict=True):
-        agrees = positive(delta * sign)
-        total.addcmul_(delta, agrees)
-        mass.add_(agrees, alpha=abs(float(weight)))
+    agreeing = deltas.mul_(sign).relu_()  # magnitudes
+    total = agreeing.sum(0).mul_(sign)
+    if not average:
+        return total
+    sizes = total.new_tensor([abs(float(weight)) for weight in weights])
+    mass = (sizes @ agreeing.sign_().flatten(1)).view_as(total)
     # Where nobody agrees, mass and total are 0; elsewhere mass is at least the smallest weight.
-    return total.div_(mass.clamp_(min=min(abs(float(w)) for w in weights))) if average else total
+    return total.div_(mass.clamp_(min=float(sizes.min())))
 
 
 def elect_and_merge(
@@ -108,9 +113,59 @@ def elect_and_merge(
         weights: one per expert, none 0.
         context: of a method with the parameters `average` and `strength`.
     """
+    return merge_tiles(_Held(updates), torch.empty_like(updates[0]), weights, context)
+
+
+class _Held:
+    """Matrices that exist, as one tile."""
+
+    def __init__(self, updates: Sequence[Tensor]) -> None:
+        self.updates = updates
+
+    def __iter__(self) -> Iterator[tuple[slice, Tensor]]:
+        yield slice(0, None), torch.stack(list(self.updates))
+
+
+def merge_tiles(
+    tiles: Tiles, merged: Tensor, weights: Sequence[float], context: MergeContext
+) -> Tensor:
+    """`elect_and_merge` of updates that are made tile by tile.
+
+    An entry's sign is the one that has the larger total magnitude over the experts. Where both
+    sides weigh the same, the sign that most entries of the matrix have is taken, as in the authors'
+    code; + where these balance, too. As that is known only at the end, + is tried, and the rare
+    tiles with such entries are made again if it was the wrong one.
+
+    Args:
+        tiles: can be gone through repeatedly.
+        merged: to be filled, (out, in).
+        weights: one per expert, none 0.
+        context: of a method with the parameters `average` and `strength`.
+    """
     average = bool(context.parameters["average"])
-    merged = disjoint_merge(updates, elect_sign(updates), weights, average=average)
-    return merged.mul_(float(context.parameters["strength"]))
+    strength = float(context.parameters["strength"])
+    majority, undecided = 0.0, set()
+    for rows, tile in tiles:
+        sign = tile.sum(0).sign_()
+        majority += float(sign.sum())
+        decided = float(sign.square().sum())
+        part = disjoint_merge(tile, _settle(sign, 1.0), weights, average=average)
+        torch.mul(part, strength, out=merged[rows])
+        if float(part.sign_().square_().sum()) > decided:  # whole numbers: these sums are exact
+            undecided.add(rows.start)
+    if not undecided or majority >= 0:
+        return merged
+    for rows, tile in tiles:
+        if rows.start in undecided:
+            sign = _settle(tile.sum(0).sign_(), -1.0)
+            part = disjoint_merge(tile, sign, weights, average=average)
+            torch.mul(part, strength, out=merged[rows])
+    return merged
+
+
+def _settle(sign: Tensor, otherwise: float) -> Tensor:
+    """`sign` with `otherwise` (±1) for its zeros; in place."""
+    return sign.add_(sign.abs().sub_(1), alpha=-otherwise)
 
 
 @register
@@ -124,8 +179,8 @@ class Ties(MergeMethod):
     mean), and only the ratio of the weights matters unless `average` is off. λ is `strength`.
 
     The paper trims over all of a model's entries at once, this trims each layer on its own, so that
-    only one layer is ever dense: n + 4 matrices of the largest layer's size in memory at most. The
-    result has no low rank and is brought back to one by randomized SVD.
+    only one layer's result is ever dense, and of the experts' updates a tile of rows. The result has
+    no low rank and is brought back to one by randomized SVD.
     """
 
     key = "ties"
@@ -141,15 +196,12 @@ class Ties(MergeMethod):
 
     def dense(self, module: ModuleInputs, context: MergeContext) -> Tensor:
         """The merged update of one layer before it is brought to low rank, (out, in)."""
-        sparse = [
-            self.sparsify(update, expert, module.name, context)
-            for expert, update in zip(module.experts, weighted_updates(module), strict=True)
-        ]
-        return elect_and_merge(sparse, module.weights, context)
+        updates = self.sparse(module, context)
+        return merge_tiles(updates, updates.new(), module.weights, context)
 
-    def sparsify(self, delta: Tensor, expert: str, module: str, context: MergeContext) -> Tensor:
-        """An expert's wᵢ·ΔWᵢ (out, in) of one layer with the dropped entries set to zero.
+    def sparse(self, module: ModuleInputs, context: MergeContext) -> Updates:
+        """Each expert's wᵢ·ΔWᵢ of one layer with the dropped entries set to zero.
 
         What is dropped depends on the order of the magnitudes alone, so the weight may come first.
         """
-        return trim(delta, float(context.parameters["density"]))
+        return trimmed(Updates(module), float(context.parameters["density"]))

@@ -16,6 +16,8 @@ import torch
 
 from experts.errors import Cancelled, SamError
 from experts.merging.adapters import Adapter, LoraFactors, content_hash
+from experts.merging.data import MergeData
+from experts.merging.devices import Devices
 from experts.merging.lowrank import split_evenly, stack_factors, svd_of_product
 from experts.merging.merge import MergeResult, merge
 from experts.merging.recipe import Recipe, RecipeExpert
@@ -82,6 +84,8 @@ def rerun(
     renormalise: bool = False,
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
+    device: Devices = None,
+    data: MergeData | None = None,
 ) -> tuple[Recipe, MergeResult]:
     """Run a recipe again without one of its experts, by whatever method; arguments as of `merge`.
 
@@ -96,7 +100,10 @@ def rerun(
                 ranks[module] = ranks.get(module, 0) + factors.rank
     if reduced.rank is not None and reduced.rank > max(ranks.values(), default=0):
         reduced = reduced.model_copy(update={"rank": None})
-    return reduced, merge(reduced, adapters, progress=progress, cancelled=cancelled)
+    result = merge(
+        reduced, adapters, progress=progress, cancelled=cancelled, device=device, data=data
+    )
+    return reduced, result
 
 
 def unmerge(

@@ -5,22 +5,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from experts.merging.cores import CoreMethod
 from experts.merging.registry import (
     MergeContext,
     MergedModule,
-    MergeMethod,
     ModuleInputs,
     Parameter,
     register,
 )
-from experts.merging.spectra import dtype_of, from_product, significant, svd_of_expert
+from experts.merging.spectra import dtype_of, from_product, svd_of_columns, svds_of_experts
 from experts.merging.ties import STRENGTH
 
 __all__ = ["Wudi", "damped_inverse"]
 
 
 @register
-class Wudi(MergeMethod):
+class Wudi(CoreMethod):
     """WUDI-Merging (Cheng et al. 2025, arXiv:2503.08099) in closed form.
 
     The rows of an update span roughly the inputs that its task has, so what the merged update ΔW
@@ -60,15 +60,14 @@ class Wudi(MergeMethod):
         STRENGTH,
     )  # fmt: skip
 
-    def merge_module(self, module: ModuleInputs, context: MergeContext) -> MergedModule:
-        """In factored space."""
+    def merge_core(self, module: ModuleInputs, context: MergeContext) -> MergedModule:
+        """Two small matrices per expert."""
         return _wudi(module, context)
 
 
 def _wudi(module: ModuleInputs, context: MergeContext) -> MergedModule:
     us, vs, plain, inner, outer = [], [], [], [], []
-    for weight, factors in zip(module.weights, module.factors, strict=True):
-        u, s, vh = svd_of_expert(factors)
+    for weight, (u, s, vh) in zip(module.weights, svds_of_experts(module), strict=True):
         us.append(u)
         vs.append(vh.T)
         plain.append(weight * s)
@@ -95,10 +94,7 @@ def damped_inverse(columns: Tensor, ridge: float, dtype: torch.dtype) -> Tensor:
     Returns:
         (k, n).
     """
-    q, r = torch.linalg.qr(columns)
-    left, sizes, right = torch.linalg.svd(r, full_matrices=False)
-    rank = significant(sizes, columns.shape[1], dtype)
-    sizes = sizes[:rank]
+    left, sizes, right = svd_of_columns(columns, dtype)
     inverse = sizes / (sizes.square() + ridge * sizes[:1].square())
-    damped: Tensor = (right[:rank].T * inverse) @ (q @ left[:, :rank]).T
+    damped: Tensor = (right.T * inverse) @ left.T
     return damped

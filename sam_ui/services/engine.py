@@ -262,6 +262,7 @@ class Engine:
         """
         from experts.export.mergekit import write_mergekit
         from experts.merging.adapters import load_adapter, save_adapter
+        from experts.merging.devices import merge_devices
         from experts.merging.merge import merge
 
         tell = progress or _silent
@@ -284,7 +285,8 @@ class Engine:
                 tell(int(1000 * part), 1000 * len(recipes), said)
 
             data = merge_data(self, recipe, inputs)
-            device = data.base.device if data is not None and data.base is not None else None
+            reads = data is not None and data.base is not None
+            device = self.base.device if reads else merge_devices(self.settings.device, adapters)
             result = merge(
                 recipe, adapters, progress=report, cancelled=cancelled, device=device, data=data
             )

@@ -186,6 +186,11 @@ class MergeService:
         self._store.session(session_id)
         return self._comparisons.view(names)
 
+    def compatibility_soon(self, session_id: str, names: Sequence[str]) -> CompatibilityView | None:
+        """As `compatibility`, without waiting: None while it is computed; ask again."""
+        self._store.session(session_id)
+        return self._comparisons.soon(names)
+
     def store(
         self,
         session: SessionRecord,

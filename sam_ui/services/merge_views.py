@@ -64,9 +64,11 @@ class CompatibilityView:
     Attributes:
         retained: rank -> share of their equally weighted sum that an adapter of it would keep.
         sentence: of the pair that is most at odds.
+        summary: what follows for a merge of them all, in one or two plain sentences.
     """
 
     experts: tuple[str, ...]
     pairs: tuple[CompatibilityPair, ...]
     retained: Mapping[int, float]
     sentence: str
+    summary: str

@@ -17,6 +17,7 @@ from sam_ui.span_view import legend_html, spans_html
 from sam_ui.steps.common import base_notice, heading, stale_html, stopped_html, switch
 from sam_ui.steps.merge_history import energy_words, history_html
 from sam_ui.steps.merge_preview import Preview
+from sam_ui.steps.merge_together import Together
 
 __all__ = ["build", "method_html", "weights_html"]
 
@@ -178,6 +179,7 @@ class Merge:
                 with gr.Column(scale=5, min_width=320):
                     with gr.Column(elem_classes="sam-card"):
                         self.weights = page.add(action_html("weights"))
+                        self.together = Together(page)
                     with gr.Column(elem_classes="sam-card"):
                         self.method = page.add(action_html("merge-method"))
                 with gr.Column(scale=4, min_width=320):
@@ -207,6 +209,7 @@ class Merge:
             updates[self.method] = method_html(
                 draft, methods, self.services.base_info(), self.services.merge.missing(visit.id)
             )
+        updates |= self.together.paint(visit, draft)
         if not visit.only:
             self.preview.begin(visit, draft)
             merges = self.services.merge.list(visit.id)
@@ -281,7 +284,7 @@ class Merge:
         return self.services.drafts.get(visit.id).following(self.services.match.result(visit.id))
 
     def weight_act(self, visit: Visit) -> None:
-        visit.only = ("weights",)
+        visit.only = ("weights", "together")
         match = self.services.match.result(visit.id)
         self.services.drafts.change(
             visit.id, lambda draft: _weighed(draft.following(match), visit.act, match)

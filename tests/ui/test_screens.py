@@ -209,6 +209,30 @@ def test_three_sentences_are_read_again_when_a_slider_is_released(
     expect(card.locator("mark.fresh")).to_have_count(3)
 
 
+def test_the_merge_screen_says_how_well_the_experts_go_together(
+    live: Live, visit: Any, shots: Path
+) -> None:
+    page = visit(live.url)
+    start(page)
+    matched(page)
+    page.locator("#primary").click()
+    card = page.locator("#merge-together")
+    # The first comparison of a process loads what it computes with.
+    expect(card).to_contain_text("Astronomy and Lakes partly undo each other.", timeout=60_000)
+    expect(card.locator("table")).to_be_hidden()
+    card.locator("summary").click()
+    expect(card.locator("tbody tr")).to_have_count(1)
+    expect(card.locator("tbody td").nth(1)).to_have_text(re.compile(r"^-?\d\.\d\d$"))
+    page.locator("#add-expert").select_option("law")
+    expect(card.locator("tbody tr")).to_have_count(3)  # and it has stayed open
+    expect(card.locator("table")).to_be_visible()
+    shoot(page, shots / "3-merge-together.png")
+    page.locator("#merge-use-law").uncheck()
+    expect(card.locator("tbody tr")).to_have_count(1)
+    page.locator("#merge-use-astro").uncheck()
+    expect(card.locator(".sam-together")).to_have_count(0)
+
+
 def test_predictions_are_filtered_by_type_and_text(live: Live, visit: Any) -> None:
     page = visit(live.url)
     start(page)

@@ -10,8 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from experts.merging.adapters import LoraFactors
+from experts.merging.dense import Updates
 from experts.merging.merge import merge
-from experts.merging.pcb import clip_outliers, scores_to_scale
+from experts.merging.pcb import clip_bounds, scores_to_scale
+from experts.merging.registry import ModuleInputs
 from tests.unit.merging_support import (
     dense,
     in_float64,
@@ -81,22 +84,28 @@ def test_a_single_expert_loses_its_smallest_change_only() -> None:
     assert relative_error(result, wanted) < 1e-12
 
 
-def test_outliers_are_clipped_where_there_are_enough_entries() -> None:
-    update = torch.arange(1.0, 20_001.0)
-    update[::2] *= -1
-    assert clip_outliers(update) == (3.0, 19_998.0)
-    assert clip_outliers(update[:5000]) == (1.0, 5000.0)
+@pytest.mark.parametrize(("size", "bounds"), [(20_000, (3.0, 19_998.0)), (5000, (1.0, 5000.0))])
+def test_outliers_are_clipped_where_there_are_enough_entries(
+    size: int, bounds: tuple[float, float]
+) -> None:
+    """The numbers from 1 to `size`, with changing signs, as a row of 5 for each."""
+    first = torch.arange(1.0, size, 5)[:, None]
+    b = torch.cat([first, torch.ones_like(first)], dim=1)
+    a = torch.stack([torch.ones(5), torch.arange(5.0)])
+    b[::2] *= -1
+    module = ModuleInputs("m", ("x",), (1.0,), (LoraFactors(a=a, b=b, scaling=1.0),))
+    assert clip_bounds(Updates(module)) == [bounds]
 
 
 @pytest.mark.parametrize(
-    ("score", "density", "scale"),
+    ("score", "threshold", "scale"),
     [
-        ([4.0, 1.0, 3.0, 2.0], 0.75, [1.0, 0.0, 0.5, 0.0]),
-        ([4.0, 1.0, 3.0, 2.0], 0.25, [1.0, 0.0, 0.0, 0.0]),
-        ([2.0, 2.0, 1.0, -1.0], 0.5, [1.0, 1.0, 0.0, 0.0]),
-        ([0.0, 0.0, 0.0, 0.0], 0.5, [0.0, 0.0, 0.0, 0.0]),
-        ([-1.0, -2.0, -3.0, -4.0], 0.25, [0.0, 0.0, 0.0, 0.0]),
+        ([4.0, 1.0, 3.0, 2.0], 2.0, [1.0, 0.0, 0.5, 0.0]),
+        ([4.0, 1.0, 3.0, 2.0], 4.0, [1.0, 0.0, 0.0, 0.0]),
+        ([2.0, 2.0, 1.0, -1.0], 2.0, [1.0, 1.0, 0.0, 0.0]),
+        ([0.0, 0.0, 0.0, 0.0], 0.0, [0.0, 0.0, 0.0, 0.0]),
+        ([-1.0, -2.0, -3.0, -4.0], -1.0, [0.0, 0.0, 0.0, 0.0]),
     ],
 )
-def test_scores_are_rescaled(score: list[float], density: float, scale: list[float]) -> None:
-    assert scores_to_scale(torch.tensor(score), density).tolist() == scale
+def test_scores_are_rescaled(score: list[float], threshold: float, scale: list[float]) -> None:
+    assert scores_to_scale(torch.tensor(score), threshold, max(score)).tolist() == scale

@@ -10,10 +10,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experts.merging.dense import largest
+from experts.merging.adapters import Adapter, LoraFactors
+from experts.merging.dense import tile_rows
 from experts.merging.merge import merge
-from experts.merging.ties import disjoint_merge, elect_sign, trim
-from tests.unit.merging_support import SHAPES, dense, random_adapter, recipe_for, relative_error
+from experts.merging.registry import MergeContext, ModuleInputs
+from experts.merging.thresholds import largest
+from experts.merging.ties import Ties, disjoint_merge, elect_and_merge, trim
+from tests.unit.merging_support import (
+    BASE,
+    SHAPES,
+    dense,
+    random_adapter,
+    recipe_for,
+    relative_error,
+)
 
 
 def reference(
@@ -153,7 +163,7 @@ def test_the_kth_largest_is_exact_even_where_a_sample_misleads(kind: str, share:
     elif kind == "zeros":
         values = torch.zeros(size)
     k = max(1, round(share * size))
-    assert float(largest(values, k)) == float(values.sort(descending=True).values[k - 1])
+    assert largest(values, k) == float(values.sort(descending=True).values[k - 1])
 
 
 def test_trim_keeps_the_largest_and_always_one() -> None:
@@ -163,16 +173,37 @@ def test_trim_keeps_the_largest_and_always_one() -> None:
     assert torch.equal(trim(delta, 1.0), delta)
 
 
-def test_election_goes_by_mass_and_ties_go_with_the_majority() -> None:
-    deltas = torch.tensor([[[1.0, -5.0, 2.0, -1.0]], [[-3.0, 1.0, -2.0, -1.0]]])
-    assert elect_sign(deltas).tolist() == [[-1.0, -1.0, -1.0, -1.0]]
-    balanced = torch.tensor([[[1.0, -1.0, 2.0]], [[-1.0, -1.0, 3.0]]])
-    assert elect_sign(balanced).tolist() == [[1.0, -1.0, 1.0]]
+@pytest.mark.parametrize("majority", [1.0, -1.0])
+def test_election_goes_by_mass_and_ties_go_with_the_majority(majority: float) -> None:
+    """Opposite experts balance in one entry; the other entries decide its sign."""
+    factors = [
+        LoraFactors(a=torch.eye(3), b=torch.tensor([row]) * majority, scaling=1.0)
+        for row in ([4.0, 1.0, -1.0], [-4.0, 3.0, 5.0])
+    ]
+    experts = [Adapter(name, BASE, {"m": f}) for name, f in zip("ab", factors, strict=True)]
+    parameters = {"density": 1.0, "average": False}
+    recipe = recipe_for({"a": 1.0, "b": 1.0}, method="ties", parameters=parameters, rank=1)
+    result = dense(merge(recipe, experts).adapter.modules["m"])
+    assert result[0].tolist() == pytest.approx([4.0 * majority, 4.0 * majority, 5.0 * majority])
 
 
 def test_disjoint_merge_averages_only_who_agrees() -> None:
     deltas = torch.tensor([[[1.0, 0.0]], [[3.0, 0.0]], [[-1.0, 0.0]]])
     sign = torch.tensor([[1.0, 1.0]])
     weights = [1.0, 1.0, 1.0]
-    assert disjoint_merge(deltas, sign, weights, average=True).tolist() == [[2.0, 0.0]]
+    assert disjoint_merge(deltas.clone(), sign, weights, average=True).tolist() == [[2.0, 0.0]]
     assert disjoint_merge(deltas, sign, weights, average=False).tolist() == [[4.0, 0.0]]
+
+
+def test_a_layer_of_several_tiles_is_merged_as_a_whole() -> None:
+    shape = (700, 390)
+    experts = [random_adapter(name, seed, shapes={"m": shape}) for seed, name in enumerate("abc")]
+    factors = tuple(expert.modules["m"] for expert in experts)
+    weights = (0.5, 1.0, -0.7)
+    module = ModuleInputs("m", ("a", "b", "c"), weights, factors)
+    assert len(tile_rows(torch.Size(shape), torch.device("cpu"))) > 1
+    parameters = {"density": 0.3, "average": True, "strength": 1.0}
+    context = MergeContext(module.experts, weights, parameters, None, torch.device("cpu"))
+    deltas = [f.b @ f.a * (w * f.scaling) for w, f in zip(weights, factors, strict=True)]
+    wanted = elect_and_merge([trim(delta, 0.3) for delta in deltas], weights, context)
+    assert relative_error(Ties().dense(module, context), wanted.double()) < 1e-6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,9 @@ from experts.pool import Pool
 from experts.spans import Span
 from sam_ui.jobs.worker import Worker
 from sam_ui.services import Services
+from sam_ui.services.comparing import summary_words
 from sam_ui.services.engine import Engine, unite
+from sam_ui.services.merge_views import CompatibilityPair
 from sam_ui.services.preview import changes
 from sam_ui.services.recipes import make_recipes
 from sam_ui.settings import Settings
@@ -301,3 +304,51 @@ def test_experts_are_compared_once_for_as_long_as_they_stay_the_same(
         services.merge.compatibility(session_id, ["astro", "nobody"])
     with pytest.raises(SamError, match="session"):
         services.merge.compatibility("gone", ["astro", "law"])
+
+
+def test_a_comparison_that_is_asked_for_soon_does_not_wait(
+    services: Services, session_id: str
+) -> None:
+    names = ["astro", "law"]
+    deadline = time.monotonic() + 30
+    view = services.merge.compatibility_soon(session_id, names)
+    while view is None and time.monotonic() < deadline:
+        view = services.merge.compatibility_soon(session_id, names)
+    assert view == services.merge.compatibility(session_id, names)
+    assert services.merge.compatibility_soon(session_id, names) == view
+    with pytest.raises(SamError, match="no expert named"):
+        services.merge.compatibility_soon(session_id, ["astro", "nobody"])
+
+
+def test_a_comparison_that_fails_says_why_when_asked_again(
+    services: Services, session_id: str, tmp_path: Path
+) -> None:
+    (tmp_path / "fake-pool" / "law" / "adapter_model.safetensors").write_bytes(b"broken")
+
+    def ask() -> None:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            assert services.merge.compatibility_soon(session_id, ["law", "lake"]) is None
+
+    with pytest.raises(SamError, match="law"):
+        ask()
+
+
+@pytest.mark.parametrize(
+    ("cosine", "conflict", "said"),
+    [
+        (-0.4, 0.7, "Astronomy and Law partly undo each other"),
+        (0.0, 0.7, "such as TIES"),
+        (1.0, 0.0, "the same expert"),
+        (0.5, 0.2, "learned much the same"),
+        (0.03, 0.5, "Astronomy and Law have mostly learned different things"),
+        (0.03, None, "hardly disturb each other"),
+    ],
+)
+def test_what_a_comparison_means_is_said_in_plain_words(
+    cosine: float, conflict: float | None, said: str
+) -> None:
+    pair = CompatibilityPair("astro", "law", cosine, 0.1, conflict, 0.0, "")
+    words = summary_words([pair], {"astro": "Astronomy", "law": "Law"})
+    assert said in words
+    assert not any(jargon in words for jargon in ("cosine", "rank", "subspace", "conflict"))
