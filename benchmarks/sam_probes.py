@@ -1,8 +1,8 @@
 """Other ways to score experts by what they find in sampled sentences, without labels.
 
-The product's probe takes as true what at least half of the experts found. Where most experts know
-little of a domain, that is little and not the best of what was found: these are candidates that may
-rank experts better. All take expert → for each sentence its spans, and give expert → score.
+The product's probe takes a span as true with the mean probability of the surest quarter of the
+experts; these are other candidates. All take expert → for each sentence its spans, and give expert →
+score.
 """
 
 from __future__ import annotations
@@ -43,6 +43,11 @@ def soft_votes(answers: Answers) -> dict[str, float]:
     return scores
 
 
+def majority(answers: Answers) -> dict[str, float]:
+    """F1 against the spans that at least half of the experts found, which is the usual way."""
+    return _judged(answers, dict.fromkeys(answers, 1.0), needed=len(answers) / 2)
+
+
 def two_votes(answers: Answers) -> dict[str, float]:
     """F1 against the spans that at least two experts found."""
     return _judged(answers, dict.fromkeys(answers, 1.0), needed=2.0)
@@ -75,6 +80,7 @@ def against(answers: Answers, reference: Sequence[Sequence[Span]]) -> dict[str, 
 
 
 PROBES: dict[str, Callable[[Answers], dict[str, float]]] = {
+    "majority": majority,
     "mean agreement": mean_agreement,
     "soft votes": soft_votes,
     "two votes": two_votes,

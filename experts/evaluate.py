@@ -16,7 +16,15 @@ from experts.corpus import read_examples
 from experts.errors import SamError
 from experts.spans import Span
 
-__all__ = ["Report", "Score", "evaluate", "evaluate_files", "f1_interval", "micro_f1"]
+__all__ = [
+    "Report",
+    "Score",
+    "evaluate",
+    "evaluate_files",
+    "f1_interval",
+    "micro_f1",
+    "ratio_interval",
+]
 
 Spans = Sequence[Sequence[Span]]
 """Spans of each sentence; gold and predicted spans are parallel lists."""
@@ -147,19 +155,35 @@ def f1_interval(
     Raises:
         SamError: the two have different numbers of sentences.
     """
+    _check_lengths(gold, pred)
+    # F1 = 2·tp / (number true + number predicted): two numbers a sentence are enough.
+    counts = []
+    for true, found in zip(gold, pred, strict=True):
+        true_keys, found_keys = {s.key for s in true}, {s.key for s in found}
+        counts.append((2 * len(true_keys & found_keys), len(true_keys) + len(found_keys)))
+    return ratio_interval(counts, seed=seed, n=n, level=level)
+
+
+def ratio_interval(
+    counts: Sequence[tuple[float, float]], *, seed: int = 0, n: int = 1000, level: float = 0.95
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of Σ numerator / Σ denominator, resampling the pairs.
+
+    Args:
+        counts: (numerator, denominator) of each sentence.
+        seed, n, level: as of :func:`f1_interval`.
+
+    Returns:
+        ``(low, high)``; ``(0, 0)`` where there is nothing to resample.
+    """
     import numpy as np
 
-    _check_lengths(gold, pred)
-    if not gold:
+    if not counts:
         return 0.0, 0.0
-    # F1 = 2·tp / (number true + number predicted): two numbers a sentence are enough.
-    counts = np.zeros((len(gold), 2), dtype=np.int64)
-    for i, (true, found) in enumerate(zip(gold, pred, strict=True)):
-        true_keys, found_keys = {s.key for s in true}, {s.key for s in found}
-        counts[i] = 2 * len(true_keys & found_keys), len(true_keys) + len(found_keys)
     rng = np.random.default_rng(seed)
-    chances = np.full(len(gold), 1 / len(gold))
-    sums = np.stack([rng.multinomial(len(gold), chances) @ counts for _ in range(n)])
+    chances = np.full(len(counts), 1 / len(counts))
+    pairs = np.asarray(counts)
+    sums = np.stack([rng.multinomial(len(counts), chances) @ pairs for _ in range(n)])
     sums = sums[sums[:, 1] > 0]
     if not len(sums):
         return 0.0, 0.0

@@ -14,10 +14,11 @@ from typing import Any
 
 from tests.readme_tables import ROOT, _table, fill
 
-__all__ = ["COSTS", "PAGE", "TABLES", "costs_table", "laws_table", "methods_table"]
+__all__ = ["COSTS", "PAGE", "TABLES", "costs_table", "laws_table", "methods_table", "quality_table"]
 
 PAGE = ROOT / "docs" / "merging.md"
 COSTS = ROOT / "benchmarks" / "results" / "merging.json"
+QUALITY = ROOT / "benchmarks" / "results" / "merging_quality.json"
 
 _NEEDS = {"none": "", "scores": "a match's scores"}
 
@@ -125,7 +126,35 @@ def _seconds(value: float) -> str:
     return f"{value / 3600:.0f} h"
 
 
-TABLES = {"methods": methods_table, "laws": laws_table, "costs": costs_table}
+def quality_table(path: Path = QUALITY) -> str:
+    """F1 with its interval of every method and expert on each target, the best mean first."""
+    if not path.is_file():
+        return "Not measured yet."
+    results = json.loads(path.read_text("utf-8"))
+    names = {name for target in results.values() for name in target["rows"]}
+
+    def mean(name: str) -> float:
+        return sum(t["rows"].get(name, {}).get("f1", 0.0) for t in results.values()) / len(results)
+
+    def cell(row: Mapping[str, Any] | None) -> str:
+        return f"{row['f1']:.3f} ({row['low']:.3f}–{row['high']:.3f})" if row else ""
+
+    rows = []
+    for name in sorted(names, key=lambda name: (-mean(name), name)):
+        told = [target["rows"].get(name) for target in results.values()]
+        seconds = max(row["seconds"] for row in told if row)
+        merges = "" if name.startswith("expert ") else f"{seconds:.1f} s"
+        shown = name if name.startswith("expert ") else f"`{name}`"
+        rows.append([shown, *map(cell, told), f"{mean(name):.3f}" if all(told) else "", merges])
+    return _table(["", *(f"{n}, F1" for n in results), "mean", "merging took"], rows)
+
+
+TABLES = {
+    "methods": methods_table,
+    "laws": laws_table,
+    "costs": costs_table,
+    "quality": quality_table,
+}
 
 
 def main() -> int:

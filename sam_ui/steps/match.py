@@ -165,8 +165,8 @@ class Match:
         gr.HTML(
             "<p><b>Similarity</b>: how close your sentences are to the texts an expert learned "
             "from (1 is the same).</p><p><b>Agreement</b>: every expert reads a few of your "
-            "sentences; this is how well its answers (F1: 1 is perfect) agree with what at least "
-            "half of the experts found, or with your own annotations.</p>",
+            "sentences; this is how well its answers (F1: 1 is perfect) agree with what the experts "
+            "that are surest believe, or with your own annotations.</p>",
             apply_default_css=False, elem_classes="sam-prose",
         )  # fmt: skip
         self.samples = page.add(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experts.errors import SamError
-from experts.probe import MINIMUM_SPANS, ProbeScore, pseudo_labels, sample_sentences, score_answers
+from experts.probe import MINIMUM_SPANS, ProbeScore, chances, sample_sentences, score_answers
 from experts.select import recommend
 from experts.similarity import domain_similarities, exemplar_indices, mean_vector, project_2d
 from experts.spans import Span
@@ -27,19 +27,40 @@ PERSON = Span(0, 3, "person")
 PLACE = Span(4, 8, "place")
 
 
-def test_a_pseudo_label_needs_half_of_the_experts() -> None:
+def sure(span: Span, chance: float) -> Span:
+    return Span(span.start, span.end, span.label, chance)
+
+
+def test_a_span_is_as_likely_as_the_surest_two_experts_say() -> None:
     answers = {
-        "a": [[PERSON, PLACE]],
-        "b": [[PERSON]],
-        "c": [[Span(0, 3, "place")]],
+        "a": [[sure(PERSON, 0.9), sure(PLACE, 0.6)]],
+        "b": [[sure(PERSON, 0.5)]],
+        "c": [[sure(PERSON, 0.7)]],
         "d": [[]],
     }
-    assert pseudo_labels(answers) == [[PERSON]]
+    assert chances(answers) == [{PERSON.key: pytest.approx(0.8), PLACE.key: pytest.approx(0.3)}]
+    assert chances({}) == []
 
 
-def test_an_expert_has_one_vote_a_span() -> None:
-    twice = Span(0, 3, "person", 0.4)
-    assert pseudo_labels({"a": [[PERSON, twice]], "b": [[]], "c": [[]]}) == [[]]
+def test_a_span_that_an_expert_lists_twice_counts_once() -> None:
+    twice = [sure(PERSON, 0.4), sure(PERSON, 0.6)]
+    assert chances({"a": [twice], "b": [[]]}) == [{PERSON.key: pytest.approx(0.3)}]
+    scores = score_answers({"a": [twice], "b": [[sure(PERSON, 1.0)]]}, ["person"])
+    assert scores["a"].f1 == scores["b"].f1 == pytest.approx(2 * 0.8 / 1.8)
+
+
+def test_the_expert_that_finds_what_is_likely_scores_best() -> None:
+    """A majority vote would put the two that find little first."""
+    much = [[sure(PERSON, 0.9), sure(PLACE, 0.9)]] * 4
+    little = [[sure(PERSON, 0.8)]] * 4
+    scores = score_answers({"a": much, "b": little, "c": little}, ["person", "place"])
+    true = 4 * (0.85 + 0.45)
+    assert scores["a"].f1 == pytest.approx(2 * true / (8 + true))
+    assert scores["b"].f1 == pytest.approx(2 * 4 * 0.85 / (4 + true))
+    assert scores["a"].f1 > scores["b"].f1
+    assert scores["a"].support == round(true)
+    assert scores["b"].per_type == {"person": pytest.approx(2 * 0.85 / 1.85), "place": 0.0}
+    assert scores["a"].low <= scores["a"].f1 <= scores["a"].high
 
 
 def test_corrections_are_the_truth_where_they_exist() -> None:
