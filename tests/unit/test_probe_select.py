@@ -109,7 +109,7 @@ def score(f1: float, enough: bool = True) -> ProbeScore:
 def test_single_is_the_union_of_both_criteria() -> None:
     similarity = {"a": 0.9, "b": 0.8, "c": 0.1, "d": 0.2}
     probe = {"a": score(0.1), "b": score(0.9), "c": score(0.8), "d": score(0.0)}
-    selection = recommend(similarity, probe, k=2)
+    selection = recommend(similarity, probe, k=2, weighting="uniform")
     assert list(selection.by_similarity) == ["a", "b"]
     assert list(selection.by_probe) == ["b", "c"]
     assert selection.single == {n: pytest.approx(1 / 3) for n in "abc"}
@@ -122,7 +122,7 @@ def test_a_probe_with_too_few_spans_does_not_select() -> None:
 
 
 def test_softmax_weights_follow_the_scores() -> None:
-    selection = recommend({"a": 0.9, "b": 0.5}, {}, k=2, weighting="softmax")
+    selection = recommend({"a": 0.9, "b": 0.5}, {}, k=2)
     assert selection.single["a"] / selection.single["b"] == pytest.approx(math.exp(4.0), rel=1e-6)
 
 
