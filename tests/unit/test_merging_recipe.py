@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from experts.errors import Cancelled, SamError
 from experts.merging import registry
@@ -265,7 +266,17 @@ def test_progress_counts_modules(method: str) -> None:
     assert result.seconds > 0
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """One worker, so that no other has a group in hand already."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.mark.parametrize("after", [0, 1])
+@pytest.mark.usefixtures("one_thread")
 def test_cancelling_stops_between_groups(after: int) -> None:
     seen: list[int] = []
     with pytest.raises(Cancelled):
