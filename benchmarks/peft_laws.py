@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 
+from benchmarks.pages import rewrite
 from experts.errors import SamError
 from experts.merging.adapters import Adapter
 from experts.merging.registry import get_method
@@ -140,19 +140,6 @@ def _peft(name: str, law: Law) -> Merge:
 
 def _ours(name: str, law: Law) -> Merge:
     return merger(name, parameters_for(name, law))
-
-
-def rewrite(page: Path, sections: Mapping[str, str]) -> None:
-    """Put the sections between their markers, `<!-- name:start -->` and `<!-- name:end -->`."""
-    text = page.read_text("utf-8")
-    for name, content in sections.items():
-        pattern = rf"(<!-- {name}:start -->\n).*?(<!-- {name}:end -->)"
-        text, count = re.subn(
-            pattern, lambda m, new=content: f"{m[1]}{new}\n{m[2]}", text, flags=re.S
-        )
-        if count != 1:
-            raise SystemExit(f"{page} has no section {name!r}")
-    page.write_text(text, "utf-8")
 
 
 def main() -> None:

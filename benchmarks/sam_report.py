@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import numpy as np
+
+from benchmarks.pages import rewrite
 
 __all__ = ["NOT_YET", "TABLES", "tables", "write_docs"]
 
@@ -152,20 +153,8 @@ def tables(results: Mapping[str, Any]) -> dict[str, str]:
 
 
 def write_docs(page: Path, results: Mapping[str, Any]) -> None:
-    """Rewrite the blocks ``<!-- name:start -->`` … ``<!-- name:end -->`` of a page.
-
-    Raises:
-        ValueError: the page has no such block.
-    """
-    text = page.read_text("utf-8")
-    for name, table in tables(results).items():
-        pattern = rf"(<!-- {name}:start -->\n).*?(<!-- {name}:end -->)"
-        text, count = re.subn(
-            pattern, lambda m, new=table: f"{m[1]}{new}\n{m[2]}", text, flags=re.S
-        )
-        if count != 1:
-            raise ValueError(f"{page} has no block {name!r}")
-    page.write_text(text, "utf-8")
+    """Rewrite the tables in their blocks of a page; raises as `rewrite`."""
+    rewrite(page, tables(results))
 
 
 def _targets(results: Mapping[str, Any], *, left_out: bool) -> Targets:

@@ -174,23 +174,21 @@ def _rerun(
     tell: Any,
 ) -> dict[str, Any]:
     from experts.merging.adapters import save_adapter
-    from experts.merging.devices import merge_devices
     from experts.merging.unmerge import rerun, without
     from sam_ui.cli import _engine
-    from sam_ui.services.merge_data import merge_data
+    from sam_ui.services.merge_data import merge_data, where_to_merge
 
     left = without(recipe, expert, renormalise=renormalise)
     engine = _engine()
     adapters = [_load(engine.pool, member.name) for member in left.experts]
     data = merge_data(engine, left, given)
-    reads = data is not None and data.base is not None
     reduced, result = rerun(
         recipe,
         expert,
         adapters,
         renormalise=renormalise,
         progress=tell,
-        device=engine.base.device if reads else merge_devices(engine.settings.device, adapters),
+        device=where_to_merge(engine, adapters, data),
         data=data,
     )
     save_adapter(result.adapter, out)

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.readme_tables import ROOT, _table, fill
+from benchmarks.pages import rewrite
+from tests.readme_tables import ROOT, _table
 
 __all__ = ["COSTS", "PAGE", "TABLES", "costs_table", "laws_table", "methods_table", "quality_table"]
 
@@ -159,10 +160,7 @@ TABLES = {
 
 def main() -> int:
     """Rewrite the tables in place."""
-    text = PAGE.read_text("utf-8")
-    for name, table in TABLES.items():
-        text = fill(text, name, table())
-    PAGE.write_text(text, "utf-8")
+    rewrite(PAGE, {name: table() for name, table in TABLES.items()})
     return 0
 
 

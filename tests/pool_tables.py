@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 
+from benchmarks.pages import rewrite
 from experts.recipes import load_recipe
-from tests.readme_tables import ROOT, _table, fill
+from tests.readme_tables import ROOT, _table
 
 __all__ = ["PAGE", "TABLES", "recipes_table"]
 
@@ -38,10 +39,7 @@ TABLES = {"recipes": recipes_table}
 
 def main() -> int:
     """Rewrite the table in place."""
-    text = PAGE.read_text("utf-8")
-    for name, table in TABLES.items():
-        text = fill(text, name, table())
-    PAGE.write_text(text, "utf-8")
+    rewrite(PAGE, {name: table() for name, table in TABLES.items()})
     return 0
 
 

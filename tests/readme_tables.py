@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Any
+
+from benchmarks.pages import rewrite
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -63,30 +64,12 @@ def experts_table(pool: Path = ROOT / "assets" / "experts") -> str:
     )
 
 
-def section(text: str, name: str) -> str:
-    """What stands between the markers `<!-- name:start -->` and `<!-- name:end -->`."""
-    found = re.search(rf"<!-- {name}:start -->\n(.*?)\n?<!-- {name}:end -->", text, re.S)
-    if found is None:
-        raise ValueError(f"README.md has no markers for {name!r}")
-    return found[1]
-
-
-def fill(text: str, name: str, content: str) -> str:
-    """`text` with `content` between the markers of `name`."""
-    section(text, name)
-    pattern = rf"(<!-- {name}:start -->\n).*?(<!-- {name}:end -->)"
-    return re.sub(pattern, lambda found: f"{found[1]}{content}\n{found[2]}", text, flags=re.S)
-
-
 TABLES = {"settings": settings_table, "experts": experts_table}
 
 
 def main() -> int:
     """Rewrite the tables in place."""
-    text = README.read_text("utf-8")
-    for name, table in TABLES.items():
-        text = fill(text, name, table())
-    README.write_text(text, "utf-8")
+    rewrite(README, {name: table() for name, table in TABLES.items()})
     return 0
 
 

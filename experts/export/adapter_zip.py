@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import uuid
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from experts.errors import SamError
 from experts.export.notices import base_notice
+from experts.files import written_whole
 
 if TYPE_CHECKING:
     from experts.merging.recipe import Recipe
@@ -72,23 +71,15 @@ def write_adapter_zip(
 
 
 def _write(path: Path, files: Mapping[str, bytes | Path], *, root: str) -> None:
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with zipfile.ZipFile(temporary, "w") as archive:
-            for name, content in files.items():
-                info = zipfile.ZipInfo(f"{root}/{name}", EARLIEST)
-                info.external_attr = 0o644 << 16
-                # bf16 weights hardly compress: storing them is far quicker.
-                packed = name.endswith(".safetensors")
-                info.compress_type = zipfile.ZIP_STORED if packed else zipfile.ZIP_DEFLATED
-                data = content.read_bytes() if isinstance(content, Path) else content
-                archive.writestr(info, data)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise SamError(
-            f"{path} cannot be written ({error.strerror}).", "Choose another folder."
-        ) from None
+    with written_whole(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, content in files.items():
+            info = zipfile.ZipInfo(f"{root}/{name}", EARLIEST)
+            info.external_attr = 0o644 << 16
+            # bf16 weights hardly compress: storing them is far quicker.
+            packed = name.endswith(".safetensors")
+            info.compress_type = zipfile.ZIP_STORED if packed else zipfile.ZIP_DEFLATED
+            data = content.read_bytes() if isinstance(content, Path) else content
+            archive.writestr(info, data)
 
 
 def _card(

@@ -8,13 +8,11 @@ Where mergekit has no such method, the file says so and holds no configuration.
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experts.errors import SamError
+from experts.files import written_whole
 from experts.merging.registry import check_parameters, get_method
 
 if TYPE_CHECKING:
@@ -66,15 +64,8 @@ def write_mergekit(recipe: Recipe, folder: Path) -> Path:
         SamError: as `mergekit_yaml`, or the file cannot be written.
     """
     path = folder / FILE_NAME
-    temporary = folder / f".{FILE_NAME}.{uuid.uuid4().hex}"
-    try:
+    with written_whole(path) as temporary:
         temporary.write_text(mergekit_yaml(recipe), encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise SamError(
-            f"{path} cannot be written ({error.strerror}).", "Choose another folder."
-        ) from None
     return path
 
 

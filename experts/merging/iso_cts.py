@@ -64,7 +64,21 @@ class IsoCts(CoreMethod):
 
     def merge_core(self, module: ModuleInputs, context: MergeContext) -> MergedModule:
         """Two small matrices per expert."""
-        return _merge_module(module, context)
+        dtype = dtype_of(module)
+        spectra = [
+            (u, weight * s, vh)
+            for weight, (u, s, vh) in zip(module.weights, svds_of_experts(module), strict=True)
+            if len(s) > 0
+        ]
+        if not spectra:
+            empty = module.factors[0].b.double()[:, :0]
+            return from_product(empty, module.factors[0].a.double()[:0], module, context)
+        b, a = stack_factors([(u * s, vh) for u, s, vh in spectra], [1.0] * len(spectra))
+        u, s, vh = svd_of_terms(b, a, dtype, least=1)
+        common, own = shares(len(s), len(spectra), float(context.parameters["common"]))
+        parts = [(u[:, :common], s[:common], vh[:common])]
+        parts += [_own(expert, parts[0][0], own, dtype) for expert in spectra]
+        return _flatten(parts, module, context)
 
 
 def shares(rank: int, experts: int, common: float) -> tuple[int, int]:
@@ -77,24 +91,6 @@ def shares(rank: int, experts: int, common: float) -> tuple[int, int]:
     """
     own = min(round((rank - int(rank * common)) / experts), rank // experts)
     return rank - own * experts, own
-
-
-def _merge_module(module: ModuleInputs, context: MergeContext) -> MergedModule:
-    dtype = dtype_of(module)
-    spectra = [
-        (u, weight * s, vh)
-        for weight, (u, s, vh) in zip(module.weights, svds_of_experts(module), strict=True)
-        if len(s) > 0
-    ]
-    if not spectra:
-        empty = module.factors[0].b.double()[:, :0]
-        return from_product(empty, module.factors[0].a.double()[:0], module, context)
-    b, a = stack_factors([(u * s, vh) for u, s, vh in spectra], [1.0] * len(spectra))
-    u, s, vh = svd_of_terms(b, a, dtype, least=1)
-    common, own = shares(len(s), len(spectra), float(context.parameters["common"]))
-    parts = [(u[:, :common], s[:common], vh[:common])]
-    parts += [_own(expert, parts[0][0], own, dtype) for expert in spectra]
-    return _flatten(parts, module, context)
 
 
 def _own(

@@ -96,22 +96,18 @@ class IsoC(CoreMethod):
 
     def merge_core(self, module: ModuleInputs, context: MergeContext) -> MergedModule:
         """Two small matrices per expert."""
-        return _isotropic(module, context)
-
-
-def _isotropic(module: ModuleInputs, context: MergeContext) -> MergedModule:
-    pairs = [(factors.b.double(), factors.a.double()) for factors in module.factors]
-    weighted = zip(module.weights, module.factors, strict=True)
-    b, a = stack_factors(pairs, [weight * factors.scaling for weight, factors in weighted])
-    dtype = dtype_of(module)
-    u, s, vh = svd_of_terms(b, a, dtype, least=1)
-    full = len(s)
-    rank = full if context.rank is None else min(full, context.rank)
-    level = s.mean() * float(context.parameters["strength"])
-    thin_b, thin_a = split_evenly(u, level.expand(rank), vh, rank)
-    energy = float(level.square())
-    factors = LoraFactors(a=thin_a, b=thin_b, scaling=1.0)
-    return MergedModule(factors, rank * energy, full * energy)
+        pairs = [(factors.b.double(), factors.a.double()) for factors in module.factors]
+        weighted = zip(module.weights, module.factors, strict=True)
+        b, a = stack_factors(pairs, [weight * factors.scaling for weight, factors in weighted])
+        dtype = dtype_of(module)
+        u, s, vh = svd_of_terms(b, a, dtype, least=1)
+        full = len(s)
+        rank = full if context.rank is None else min(full, context.rank)
+        level = s.mean() * float(context.parameters["strength"])
+        thin_b, thin_a = split_evenly(u, level.expand(rank), vh, rank)
+        energy = float(level.square())
+        factors = LoraFactors(a=thin_a, b=thin_b, scaling=1.0)
+        return MergedModule(factors, rank * energy, full * energy)
 
 
 @register

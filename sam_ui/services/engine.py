@@ -17,7 +17,7 @@ from experts.probing import MAX_PROBED, AnswerCache, MemoryCache, choose_candida
 from experts.spans import Span, drop_overlaps, likeliest
 from sam_ui.services.domains import Domains
 from sam_ui.services.matching import ExpertMatch, MatchResult, expert_match, flat_map, spread
-from sam_ui.services.merge_data import MergeInputs, merge_data
+from sam_ui.services.merge_data import MergeInputs, merge_data, where_to_merge
 from sam_ui.services.previewing import Previewer
 from sam_ui.services.probing import probe
 
@@ -262,7 +262,6 @@ class Engine:
         """
         from experts.export.mergekit import write_mergekit
         from experts.merging.adapters import load_adapter, save_adapter
-        from experts.merging.devices import merge_devices
         from experts.merging.merge import merge
 
         tell = progress or _silent
@@ -285,10 +284,13 @@ class Engine:
                 tell(int(1000 * part), 1000 * len(recipes), said)
 
             data = merge_data(self, recipe, inputs)
-            reads = data is not None and data.base is not None
-            device = self.base.device if reads else merge_devices(self.settings.device, adapters)
             result = merge(
-                recipe, adapters, progress=report, cancelled=cancelled, device=device, data=data
+                recipe,
+                adapters,
+                progress=report,
+                cancelled=cancelled,
+                device=where_to_merge(self, adapters, data),
+                data=data,
             )
             base = recipe.base_model or result.adapter.base_model
             folder.parent.mkdir(parents=True, exist_ok=True)

@@ -10,11 +10,21 @@ from experts.merging.data import ExpertFit, MergeData, missing
 from experts.spans import Span
 
 if TYPE_CHECKING:
+    import torch
+
     from experts.base import BaseModel
+    from experts.merging.adapters import Adapter
     from experts.merging.recipe import Recipe
     from sam_ui.services.engine import Engine
 
-__all__ = ["WHY_NOT", "ExpertFit", "MergeInputs", "mean_coefficients", "merge_data"]
+__all__ = [
+    "WHY_NOT",
+    "ExpertFit",
+    "MergeInputs",
+    "mean_coefficients",
+    "merge_data",
+    "where_to_merge",
+]
 
 WHY_NOT = {
     "scores": ("needs the scores of a match.", "Compare the experts in step 2 first."),
@@ -64,6 +74,21 @@ def merge_data(engine: Engine, recipe: Recipe, inputs: MergeInputs | None) -> Me
     if needs == "scores" or missing(needs, data, names):
         return data
     return replace(data, base=engine.base)
+
+
+def where_to_merge(
+    engine: Engine, adapters: Sequence[Adapter], data: MergeData | None
+) -> torch.device | list[torch.device]:
+    """The device of the base model for a method that reads with it, else what suits the experts.
+
+    Args:
+        data: as `merge_data` made it.
+    """
+    from experts.merging.devices import merge_devices
+
+    if data is not None and data.base is not None:
+        return data.base.device
+    return merge_devices(engine.settings.device, adapters)
 
 
 def mean_coefficients(found: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
+from benchmarks.pages import section
 from benchmarks.sam import run_targets
 from benchmarks.sam_answers import DiskAnswers, Reader
 from benchmarks.sam_bench import Bench
@@ -29,7 +30,6 @@ from sam_ui.services.engine import Engine
 from sam_ui.services.recipes import make_recipes
 from sam_ui.settings import Settings
 from tests.docs_pool import PAGE, measured_tables
-from tests.readme_tables import section
 from tests.unit import tiny
 from tests.unit.fakes import EMBEDDER, FakeEmbedder
 from tests.unit.test_extract import random_adapter

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from benchmarks.pages import section
 from tests.docs_tables import PAGE, TABLES
-from tests.readme_tables import section
 from tests.unit.laws import LAWS
 from tests.unit.test_merging_laws import EXCEPTIONS, METHODS
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.pages import section
 from experts.errors import SamError
 from experts.recipes import TrainingRecipe, load_recipe
 from tests.pool_tables import PAGE, TABLES
-from tests.readme_tables import section
 
 FOLDER = Path("assets/recipes")
 CORPORA = sorted((FOLDER / "corpora").glob("*.toml"))

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.readme_tables import README, ROOT, TABLES, section
+from benchmarks.pages import section
+from tests.readme_tables import README, ROOT, TABLES
 
 OURS = ("experts", "db", "sam_ui")
 CODE = (*OURS, "tests", "benchmarks")
