@@ -40,8 +40,8 @@ class ExpertCard(BaseModel):
         base_model: hub id of the base model; `base_note` says from which weights it was trained.
         rank: of the LoRA matrices.
         recipe: the training recipe, complete.
-        sentences: training sentences seen.
-        data: corpora with licence and source.
+        sentences: training sentences seen, those of the expert that the training started from counted.
+        data: corpora with licence and source; those of that expert have the role ``start``.
         licence: of the adapter, following from the data's and the base model's.
         dev_f1: strict span F1 on the corpora's dev parts; `dev_types` for each type,
             `dev_sentences` how many sentences that is.

@@ -59,6 +59,7 @@ class TrainingRecipe(BaseModel):
     Attributes:
         name: folder name of the expert (lower case, digits, hyphens).
         title, description: for people, in the interface.
+        start: name of the expert whose adapter the training goes on from; none by default.
         sentences: training sentences seen, repetitions counted.
         batch: sentences a step.
         rank, alpha, dropout: of the LoRA matrices.
@@ -75,6 +76,7 @@ class TrainingRecipe(BaseModel):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     title: str
     description: str
+    start: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     sentences: int = Field(default=3000, ge=1)
     batch: int = Field(default=8, ge=1, le=256)
     rank: int = Field(default=8, ge=1, le=256)

@@ -6,7 +6,7 @@ import logging
 import os
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from experts.recipes import CorpusRecipe, TrainingRecipe
 from experts.sampling import Sampler, read_split
 from experts.similarity import Embedder, exemplar_indices, mean_vector
 from experts.spans import Span
+from experts.starting import StartingPoint
 from experts.training import TrainingProgress, train_adapter
 
 __all__ = ["train_expert"]
@@ -41,6 +42,7 @@ def train_expert(
     embedder: Embedder,
     data: Path,
     out: Path,
+    starts: Sequence[Path] = (),
     resume: bool = False,
     progress: Callable[[TrainingProgress], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
@@ -50,11 +52,12 @@ def train_expert(
     Args:
         data: folder of corpora, each a folder with ``train.jsonl`` and ``dev.jsonl``.
         out: folder of experts; the new one appears there when it is complete.
+        starts: folders where, after `out`, the expert that the recipe starts from is looked for.
         resume: continue from the checkpoint kept in ``<out>/.training-<name>/``; an expert that this
             very recipe has already made for this base is left as it is.
 
     Raises:
-        SamError: for a bad recipe or corpus, before any training.
+        SamError: for a bad recipe, corpus or starting point, before any training.
         Cancelled: if `cancelled` said so; the checkpoint stays.
     """
     done = out / recipe.name / CARD
@@ -64,13 +67,16 @@ def train_expert(
             return card
     sampler = Sampler(recipe, data)
     _check_dev(recipe, data)
+    start = StartingPoint(recipe.start, [out, *starts], base.name) if recipe.start else None
     work = out / f".training-{recipe.name}"
     if not resume:
         shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True, exist_ok=True)
     result = train_adapter(
-        base, recipe, sampler, work, resume=resume, progress=progress, cancelled=cancelled
-    )
+        base, recipe, sampler, work, start=start.adapter if start else None,
+        resume=resume, progress=progress, cancelled=cancelled,
+    )  # fmt: skip
+    learned = _data(recipe, data) + (start.data if start else [])
     card = ExpertCard(
         name=recipe.name,
         title=recipe.title,
@@ -81,9 +87,9 @@ def train_expert(
         base_note=_base_note(base),
         rank=recipe.rank,
         recipe=recipe.model_dump(mode="json"),
-        sentences=recipe.sentences,
-        data=_data(recipe, data),
-        licence=_licence(recipe, base),
+        sentences=recipe.sentences + (start.card.sentences if start else 0),
+        data=learned,
+        licence=_licence(learned, base),
         training_seconds=round(result["seconds"], 1),
         hash=content_hash(load_adapter(work, name=recipe.name)),
         embedder=embedder.name,
@@ -141,8 +147,8 @@ def _base_note(base: BaseModel) -> str:
     return ""
 
 
-def _licence(recipe: TrainingRecipe, base: BaseModel) -> str:
-    licences = list(dict.fromkeys(corpus.licence for corpus in recipe.data))
+def _licence(learned: Sequence[CardData], base: BaseModel) -> str:
+    licences = list(dict.fromkeys(corpus.licence for corpus in learned))
     gemma = [_GEMMA_LICENCE] if "gemma" in base.name.lower() else []
     return "; ".join([*gemma, "training data: " + ", ".join(licences)])
 

@@ -30,11 +30,13 @@ from safetensors.torch import load_file, save_file
 from experts.base import BaseModel
 from experts.errors import Cancelled, SamError
 from experts.head import CandidateHead
+from experts.merging.adapters import Adapter, content_hash
 from experts.packing import PackedRow, pack
 from experts.prompt import Prompter
 from experts.reading import Reader, reader_of
 from experts.recipes import TrainingRecipe
 from experts.sampling import Question, Sampler
+from experts.starting import put_into
 from experts.support import can_read_packed
 
 __all__ = ["TrainingProgress", "packed_loss", "train_adapter"]
@@ -137,9 +139,13 @@ def _rate(step: int, steps: int, warmup: float) -> float:
 class _Checkpoint:
     """Adapter, optimizer and step in one folder, replaced as a whole."""
 
-    def __init__(self, folder: Path, recipe: TrainingRecipe, base: str) -> None:
+    def __init__(
+        self, folder: Path, recipe: TrainingRecipe, base: str, start: Adapter | None
+    ) -> None:
         self.folder = folder
         self._made_of = {"recipe": recipe.model_dump_json(), "base": base}
+        if start is not None:
+            self._made_of["start"] = content_hash(start)
 
     def save(self, step: int, model: Any, optimizer: Any, loss: float, seconds: float) -> None:
         work = self.folder.with_suffix(".part")
@@ -160,7 +166,7 @@ class _Checkpoint:
         state = json.loads(state_file.read_text("utf-8"))
         if {key: state.get(key) for key in self._made_of} != self._made_of:
             raise SamError(
-                f"The checkpoint in {self.folder} belongs to another recipe or base model.",
+                f"The checkpoint in {self.folder} belongs to another recipe, base model or start.",
                 "Train without --resume to start anew, or restore the recipe.",
             )
         weights = load_file(self.folder / "adapter.safetensors")
@@ -182,6 +188,7 @@ def train_adapter(
     sampler: Sampler,
     out: Path,
     *,
+    start: Adapter | None = None,
     resume: bool = False,
     checkpoint: Path | None = None,
     progress: Callable[[TrainingProgress], None] | None = None,
@@ -193,6 +200,7 @@ def train_adapter(
         base: the base model; unchanged afterwards.
         recipe, sampler: what to train and on what.
         out: folder for ``adapter_config.json`` and ``adapter_model.safetensors``.
+        start: an adapter of this base model to go on from (`experts.starting.put_into`).
         resume: continue from the checkpoint if there is one.
         checkpoint: its folder; by default ``.checkpoint`` in `out`.
         progress: called about every ten steps.
@@ -202,7 +210,7 @@ def train_adapter(
         ``{"steps", "loss", "seconds"}``; loss is the mean of the last tenth, in nats a token.
 
     Raises:
-        SamError: if the base model's architecture is not supported.
+        SamError: if the base model's architecture is not supported, or `start` is of another.
         Cancelled: if `cancelled` said so.
     """
     if base.quantization:
@@ -223,9 +231,12 @@ def train_adapter(
         ),
     )
     try:
+        if start is not None:
+            put_into(model, start)
         # Made of the wrapped model's own modules, which train.
         reader = reader_of(base, packed=packed)
-        run = _Run(base, model, reader, recipe, sampler, checkpoint or out / ".checkpoint", resume)
+        kept = _Checkpoint(checkpoint or out / ".checkpoint", recipe, base.name, start)
+        run = _Run(base, model, reader, recipe, sampler, kept, resume)
         result = run.loop(progress or (lambda _: None), cancelled or (lambda: False))
         _save(model, base, out)
         shutil.rmtree(run.checkpoint.folder, ignore_errors=True)
@@ -242,7 +253,7 @@ class _Run:
         reader: Reader,
         recipe: TrainingRecipe,
         sampler: Sampler,
-        folder: Path,
+        checkpoint: _Checkpoint,
         resume: bool,
     ) -> None:
         self.base, self.model, self.recipe, self.sampler = base, model, recipe, sampler
@@ -259,7 +270,7 @@ class _Run:
         )
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.steps = math.ceil(recipe.sentences / recipe.batch)
-        self.checkpoint = _Checkpoint(folder, recipe, base.name)
+        self.checkpoint = checkpoint
         self.start, self.loss, self.spent = (
             self.checkpoint.load(model, self.optimizer) if resume else (0, 0.0, 0.0)
         )

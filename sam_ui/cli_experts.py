@@ -147,6 +147,7 @@ def train(
             embedder=load_embedder(settings.embedder, settings.device),
             data=data,
             out=out or settings.user_experts_dir,
+            starts=[settings.bundled_dir],
             resume=resume,
             progress=report,
         )

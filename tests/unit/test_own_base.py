@@ -163,5 +163,5 @@ def test_an_expert_of_another_base_is_trained_anew(data: Path, tmp_path: Path) -
             cancelled=lambda: True,
         )  # fmt: skip
     other.name = "a/third"
-    with pytest.raises(SamError, match="another recipe or base model"):
+    with pytest.raises(SamError, match="another recipe, base model or start"):
         made(other)
