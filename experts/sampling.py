@@ -11,12 +11,13 @@ import json
 import random
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from experts.errors import SamError
 from experts.recipes import CorpusRecipe, TrainingRecipe
 from experts.spans import Example, Span
 
-__all__ = ["Question", "Sampler", "read_split"]
+__all__ = ["Question", "Questions", "Sampler", "read_split"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,14 @@ class Question:
     text: str
     types: tuple[str, ...]
     answers: tuple[tuple[Span, ...], ...]
+
+
+class Questions(Protocol):
+    """What a training run reads."""
+
+    def step(self, number: int, size: int) -> list[Question]:
+        """The questions of step `number` (from 0), the same whenever it is asked for."""
+        ...
 
 
 def read_split(data: Path, corpus: str, split: str) -> list[Example]:

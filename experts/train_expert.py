@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 
 from experts.base import BaseModel
 from experts.card import CardData, CardType, ExpertCard
@@ -63,7 +64,7 @@ def train_expert(
     done = out / recipe.name / CARD
     if resume and done.is_file():
         card = ExpertCard.load(done)
-        if card.recipe == recipe.model_dump(mode="json") and card.base_model == base.name:
+        if _made_by(card) == recipe and card.base_model == base.name:
             return card
     sampler = Sampler(recipe, data)
     _check_dev(recipe, data)
@@ -101,6 +102,14 @@ def train_expert(
     shutil.rmtree(target, ignore_errors=True)
     os.replace(work, target)
     return card
+
+
+def _made_by(card: ExpertCard) -> TrainingRecipe | None:
+    """A card's recipe, read as one: fields that are newer than the card have their defaults."""
+    try:
+        return TrainingRecipe.model_validate(card.recipe)
+    except ValidationError:
+        return None
 
 
 def _check_dev(recipe: TrainingRecipe, data: Path) -> None:

@@ -35,7 +35,7 @@ from experts.packing import PackedRow, pack
 from experts.prompt import Prompter
 from experts.reading import Reader, reader_of
 from experts.recipes import TrainingRecipe
-from experts.sampling import Question, Sampler
+from experts.sampling import Question, Questions
 from experts.starting import put_into
 from experts.support import can_read_packed
 
@@ -185,10 +185,12 @@ def _trainable(model: Any) -> dict[str, torch.Tensor]:
 def train_adapter(
     base: BaseModel,
     recipe: TrainingRecipe,
-    sampler: Sampler,
+    sampler: Questions,
     out: Path,
     *,
     start: Adapter | None = None,
+    until: int | None = None,
+    watch: Callable[[int], None] | None = None,
     resume: bool = False,
     checkpoint: Path | None = None,
     progress: Callable[[TrainingProgress], None] | None = None,
@@ -201,6 +203,9 @@ def train_adapter(
         recipe, sampler: what to train and on what.
         out: folder for ``adapter_config.json`` and ``adapter_model.safetensors``.
         start: an adapter of this base model to go on from (`experts.starting.put_into`).
+        until: stop after so many of the recipe's steps; rates are those of the whole run.
+        watch: called with the number of steps done after each of them, while the base model
+            computes with the adapter as it is then.
         resume: continue from the checkpoint if there is one.
         checkpoint: its folder; by default ``.checkpoint`` in `out`.
         progress: called about every ten steps.
@@ -237,6 +242,10 @@ def train_adapter(
         reader = reader_of(base, packed=packed)
         kept = _Checkpoint(checkpoint or out / ".checkpoint", recipe, base.name, start)
         run = _Run(base, model, reader, recipe, sampler, kept, resume)
+        if until is not None:
+            run.end = min(until, run.steps)
+        if watch is not None:
+            run.watch = watch
         result = run.loop(progress or (lambda _: None), cancelled or (lambda: False))
         _save(model, base, out)
         shutil.rmtree(run.checkpoint.folder, ignore_errors=True)
@@ -252,7 +261,7 @@ class _Run:
         model: Any,
         reader: Reader,
         recipe: TrainingRecipe,
-        sampler: Sampler,
+        sampler: Questions,
         checkpoint: _Checkpoint,
         resume: bool,
     ) -> None:
@@ -269,7 +278,8 @@ class _Run:
             betas=(0.9, 0.99),
         )
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
-        self.steps = math.ceil(recipe.sentences / recipe.batch)
+        self.steps = self.end = math.ceil(recipe.sentences / recipe.batch)
+        self.watch: Callable[[int], None] = lambda step: None
         self.checkpoint = checkpoint
         self.start, self.loss, self.spent = (
             self.checkpoint.load(model, self.optimizer) if resume else (0, 0.0, 0.0)
@@ -281,7 +291,7 @@ class _Run:
         began = saved = time.monotonic()
         before = self.spent
         self.model.train()
-        for step in range(self.start, self.steps):
+        for step in range(self.start, self.end):
             if cancelled():
                 self._save_checkpoint(step)
                 raise Cancelled
@@ -293,11 +303,12 @@ class _Run:
             if now - saved > _CHECKPOINT_SECONDS:
                 self._save_checkpoint(step + 1)
                 saved = now
-            if step % 10 == 9 or step + 1 == self.steps:
-                left = (now - began) / (step + 1 - self.start) * (self.steps - step - 1)
-                progress(TrainingProgress(step + 1, self.steps, self.loss, self.spent, left))
+            self.watch(step + 1)
+            if step % 10 == 9 or step + 1 == self.end:
+                left = (now - began) / (step + 1 - self.start) * (self.end - step - 1)
+                progress(TrainingProgress(step + 1, self.end, self.loss, self.spent, left))
         self.model.eval()
-        return {"steps": float(self.steps), "loss": self.loss, "seconds": self.spent}
+        return {"steps": float(self.end), "loss": self.loss, "seconds": self.spent}
 
     def _save_checkpoint(self, step: int) -> None:
         self.checkpoint.save(step, self.model, self.optimizer, self.loss, self.spent)

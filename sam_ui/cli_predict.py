@@ -16,7 +16,7 @@ from sam_ui.cli_output import progress_line
 if TYPE_CHECKING:
     from sam_ui.services.engine import Engine
 
-__all__ = ["Request", "run"]
+__all__ = ["Piece", "Request", "merge_recommended", "pieces_of", "recommend", "run"]
 
 _LONG = 400  # characters; what most sentences stay below
 
@@ -76,7 +76,7 @@ def run(
     texts, truth = request.texts()
     if adapter is not None:
         load_adapter(adapter)  # refuses what cannot be read before the base model is loaded
-    pieces = [piece for i, text in enumerate(texts) for piece in _pieces(i, text)]
+    pieces = [piece for i, text in enumerate(texts) for piece in pieces_of(i, text)]
     read = [texts[piece.text][piece.start : piece.end] for piece in pieces]
     recommended: dict[str, float] | None = None
     with tempfile.TemporaryDirectory() as temporary, progress_line() as tell:
@@ -85,8 +85,8 @@ def run(
             chosen = engine.pool.get(expert).path
         if auto:
             gold = [p.truth(truth[p.text]) for p in pieces] if request.gold else None
-            recommended = _recommend(engine, request, read, gold, tell)
-            chosen = _merge(engine, recommended, Path(temporary) / "merged", tell)
+            recommended = recommend(engine, request, read, gold, tell)
+            chosen = merge_recommended(engine, recommended, Path(temporary) / "merged", tell)
         answers = engine.predict(read, request.types, [chosen], progress=tell)
     found: list[list[Span]] = [[] for _ in texts]
     for piece, spans in zip(pieces, answers, strict=True):
@@ -117,7 +117,7 @@ def _f1(truth: Sequence[Truth], found: Sequence[list[Span]], types: Sequence[str
 
 
 @dataclass(frozen=True)
-class _Piece:
+class Piece:
     """Characters ``start`` … ``end - 1`` of a text: a sentence of a long one."""
 
     text: int
@@ -136,22 +136,23 @@ class _Piece:
         return [replace(s, start=s.start + self.start, end=s.end + self.start) for s in spans]
 
 
-def _pieces(index: int, text: str) -> list[_Piece]:
+def pieces_of(index: int, text: str) -> list[Piece]:
     """The sentences of a long text; a short one stays whole. The experts were trained on sentences."""
     from experts.corpus import split_sentences
 
     if len(text) <= _LONG:
-        return [_Piece(index, 0, len(text))] if text.strip() else []
-    return [_Piece(index, start, end) for start, end in split_sentences(text)]
+        return [Piece(index, 0, len(text))] if text.strip() else []
+    return [Piece(index, start, end) for start, end in split_sentences(text)]
 
 
-def _recommend(
+def recommend(
     engine: Engine,
     request: Request,
     texts: Sequence[str],
     truth: Sequence[Truth] | None,
     tell: Any,
 ) -> dict[str, float]:
+    """The weights that a match recommends; with `truth`, the probe is scored against it."""
     asked = set(request.types)
     gold = truth and [t and tuple(s for s in t if s.label in asked) for t in truth]
     result = engine.match(
@@ -166,7 +167,8 @@ def _recommend(
     return result.single
 
 
-def _merge(engine: Engine, weights: dict[str, float], folder: Path, tell: Any) -> Path:
+def merge_recommended(engine: Engine, weights: dict[str, float], folder: Path, tell: Any) -> Path:
+    """Merge recommended experts into a folder and return it."""
     from sam_ui.services.recipes import make_recipes
 
     hashes = {name: engine.pool.get(name).card.hash for name in weights}

@@ -165,3 +165,18 @@ def test_an_expert_of_another_base_is_trained_anew(data: Path, tmp_path: Path) -
     other.name = "a/third"
     with pytest.raises(SamError, match="another recipe, base model or start"):
         made(other)
+
+
+def test_an_expert_whose_card_is_older_than_a_field_is_left_as_it_is(
+    base: BaseModel, data: Path, tmp_path: Path
+) -> None:
+    plan = recipe()
+    options: dict[str, Any] = {"base": base, "embedder": FakeEmbedder(), "data": data}
+    train_expert(plan, out=tmp_path / "experts", **options)
+    path = tmp_path / "experts" / plan.name / "card.json"
+    card = json.loads(path.read_text("utf-8"))
+    del card["recipe"]["start"]
+    path.write_text(json.dumps(card), "utf-8")
+    kept = train_expert(plan, out=tmp_path / "experts", resume=True, **options)
+    assert kept == ExpertCard.load(path)
+    assert "start" not in kept.recipe
