@@ -112,7 +112,9 @@ def test_our_recipes_use_only_data_that_may_be_passed_on(name: str) -> None:
 
 @pytest.mark.parametrize("path", CORPORA, ids=lambda path: path.stem)
 def test_type_names_are_many_and_distinct(path: Path) -> None:
-    corpora = [c for plan in EVERY.values() for c in plan.data if c.corpus == path.stem]
+    # The recipe of `encyclopedia`, where the others start, is older than the descriptions.
+    plans = [plan for plan in EVERY.values() if plan.name != "encyclopedia"]
+    corpora = [c for plan in plans for c in plan.data if c.corpus == path.stem]
     assert corpora, "a description that no recipe uses"
     types = corpora[0].types
     assert all(c.types == types for c in corpora), "the same names wherever the corpus is used"
@@ -157,7 +159,16 @@ def test_the_generalist_sees_what_all_experts_see() -> None:
 
 def test_training_all_experts_leaves_the_baselines_alone() -> None:
     assert "generalist" not in POOL
-    assert "RECIPES ?= $(sort $(wildcard assets/recipes/*.toml))" in Path("Makefile").read_text()
+    makefile = Path("Makefile").read_text()
+    first, rest = re.search(r"^RECIPES \?= (\S+) (.*)$", makefile, re.M).groups()  # type: ignore[union-attr]
+    assert first == "assets/recipes/encyclopedia.toml", "the others start from it"
+    assert rest == "$(filter-out %/encyclopedia.toml,$(sort $(wildcard assets/recipes/*.toml)))"
+
+
+def test_all_experts_but_the_first_start_from_it() -> None:
+    assert {name: plan.start for name, plan in POOL.items()} == {
+        name: None if name == "encyclopedia" else "encyclopedia" for name in POOL
+    }
 
 
 @pytest.mark.parametrize("name", TABLES)
