@@ -5,18 +5,19 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-# where the recipes of the bundled experts are, and the folder with the training corpora
-RECIPES ?= $(sort $(wildcard assets/recipes/*.toml))
+# where the recipes of the bundled experts are (first the one that others start from), and the training corpora
+RECIPES ?= assets/recipes/encyclopedia.toml $(filter-out %/encyclopedia.toml,$(sort $(wildcard assets/recipes/*.toml)))
 DATA    ?=
 # passed on: make run ARGS="--port 8000", make test PYTEST_ARGS="tests/unit -k merge"
 ARGS        ?=
+SHOTS       ?= build/screenshots
 PYTEST_ARGS ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export GRADIO_ANALYTICS_ENABLED := False
 
 .DEFAULT_GOAL := help
-.PHONY: help venv prepare run test lint types format readme experts clean distclean
+.PHONY: help venv prepare run test lint types format readme experts screenshots clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +69,9 @@ experts: venv ## train the bundled experts again: make experts DATA=<folder with
 	@test -n '$(RECIPES)' || { echo "There is no recipe in assets/recipes/." >&2; exit 1; }
 	@for recipe in $(RECIPES); do \
 	  echo "== $$recipe"; $(BIN)/sam-ui experts train "$$recipe" --data '$(DATA)' --out assets/experts --resume || exit 1; done
+
+screenshots: venv ## pictures of every screen: make screenshots SHOTS=<folder>
+	HF_HUB_OFFLINE=1 $(BIN)/python -m tests.ui.screenshots '$(SHOTS)'
 
 clean: ## remove caches and build products, keep .venv
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .gradio

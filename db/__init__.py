@@ -5,7 +5,24 @@ Nothing outside this package sees an ORM object or writes SQL.
 
 from __future__ import annotations
 
-from db.engine import Database, DatabaseError, UnknownSchemaError, sqlite_url
+from db.engine import (
+    Database,
+    DatabaseError,
+    ReadOnlyError,
+    UnknownSchemaError,
+    is_read_only,
+    read_only,
+    sqlite_url,
+)
 from db.migrate import migrate
 
-__all__ = ["Database", "DatabaseError", "UnknownSchemaError", "migrate", "sqlite_url"]
+__all__ = [
+    "Database",
+    "DatabaseError",
+    "ReadOnlyError",
+    "UnknownSchemaError",
+    "is_read_only",
+    "migrate",
+    "read_only",
+    "sqlite_url",
+]

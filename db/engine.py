@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,11 @@ __all__ = [
     "BUSY_TIMEOUT_S",
     "Database",
     "DatabaseError",
+    "ReadOnlyError",
     "UnknownSchemaError",
+    "is_read_only",
     "make_engine",
+    "read_only",
     "sqlite_url",
 ]
 
@@ -32,6 +36,28 @@ DatabaseError = SQLAlchemyError
 
 class UnknownSchemaError(SQLAlchemyError):
     """The database has a schema that this version does not know: a newer one made it."""
+
+
+class ReadOnlyError(SQLAlchemyError):
+    """Something was about to be written inside `read_only`."""
+
+
+_READ_ONLY: ContextVar[bool] = ContextVar("sam_read_only", default=False)
+
+
+@contextmanager
+def read_only() -> Iterator[None]:
+    """In this block, and this thread, every `Database.write` raises `ReadOnlyError`."""
+    before = _READ_ONLY.set(True)
+    try:
+        yield
+    finally:
+        _READ_ONLY.reset(before)
+
+
+def is_read_only() -> bool:
+    """Whether the caller runs inside `read_only`."""
+    return _READ_ONLY.get()
 
 
 BUSY_TIMEOUT_S = 20
@@ -108,6 +134,8 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """All or nothing: committed when the block ends, rolled back when it raises."""
+        if is_read_only():
+            raise ReadOnlyError("nothing may be changed here")
         with self._writers.begin() as session:
             yield session
 

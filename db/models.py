@@ -18,6 +18,7 @@ __all__ = [
     "EntityType",
     "Expert",
     "Job",
+    "Link",
     "Merge",
     "Prediction",
     "ProbeAnswer",
@@ -89,17 +90,40 @@ class WorkSession(Base):
     __tablename__ = "sessions"
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
-    token: Mapped[str] = mapped_column(String(64), unique=True)
     name: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(default=now)
     updated_at: Mapped[datetime] = mapped_column(default=now)
     corpus_revision: Mapped[int] = mapped_column(default=0)
     types_revision: Mapped[int] = mapped_column(default=0)
     settings: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    deleted_at: Mapped[datetime | None]
+    """Deleted, and gone for everybody; kept for a while in case the person thinks better of it."""
+
+
+class Link(Base):
+    """A way into a session: whoever has its token may look at it (`kind` "view") or change it
+    ("edit"). Of the token only the hash is kept.
+    """
+
+    __tablename__ = "links"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    session_id: Mapped[str] = _session_key(index=True)
+    kind: Mapped[str] = mapped_column(String(4))
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    label: Mapped[str] = mapped_column(default="")
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
 
 
 class Upload(Base):
-    """A file as it was handed in; a csv or jsonl file holds many documents."""
+    """A file as it was handed in; a csv or jsonl file holds many documents.
+
+    A removed one is kept for a while, its sentences hidden, with the session's corpus revision of
+    before.
+    """
 
     __tablename__ = "uploads"
 
@@ -111,6 +135,8 @@ class Upload(Base):
     duplicates: Mapped[int] = mapped_column(default=0)
     notes: Mapped[list[Any]] = mapped_column(default=list)
     created_at: Mapped[datetime] = mapped_column(default=now)
+    removed_at: Mapped[datetime | None]
+    removed_revision: Mapped[int | None]
 
 
 class Document(Base):
@@ -128,7 +154,7 @@ class Document(Base):
 
 class Sentence(Base):
     """`documents.text[start:end] == text`. A `duplicate` has the `key` of an earlier sentence,
-    of another file: it is kept, hidden, in case that file is removed.
+    of another file, or its own file is removed: it is kept, hidden, in case that changes.
     """
 
     __tablename__ = "sentences"
@@ -245,6 +271,25 @@ class Prediction(Base):
     end: Mapped[int]
     label: Mapped[str] = mapped_column(String(200))
     score: Mapped[float | None]
+
+
+class Correction(Base):
+    """What a person says of a sentence: its `spans`, ``[[start, end, type], …]`` with offsets in
+    code points relative to it, as far as `types` go.
+    """
+
+    __tablename__ = "corrections"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    session_id: Mapped[str] = _session_key(index=True)
+    sentence_id: Mapped[int] = mapped_column(
+        ForeignKey("sentences.id", ondelete="CASCADE"), unique=True
+    )
+    spans: Mapped[list[Any]]
+    types: Mapped[list[Any]]
+    who: Mapped[str] = mapped_column(default="")
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    updated_at: Mapped[datetime] = mapped_column(default=now)
 
 
 class ProbeAnswer(Base):

@@ -7,8 +7,10 @@ from datetime import datetime
 from typing import Any
 
 __all__ = [
+    "CorrectionRecord",
     "ExpertRecord",
     "JobRecord",
+    "LinkRecord",
     "MergeRecord",
     "NewDocument",
     "NewSentence",
@@ -25,16 +27,29 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class SessionRecord:
-    """A session; `token` is a secret."""
+    """A session that has not been deleted."""
 
     id: str
-    token: str
     name: str
     created_at: datetime
     updated_at: datetime
     corpus_revision: int
     types_revision: int
     settings: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRecord:
+    """A link into a session, without its token; `kind`: "edit" or "view"."""
+
+    id: str
+    session_id: str
+    kind: str
+    label: str
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +98,20 @@ class SentenceRecord:
     text: str
     document: str
     gold: list[list[Any]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectionRecord:
+    """A person's correction of a sentence. `spans`: [[start, end, label], …] relative to it;
+    `types`: those that were looked for.
+    """
+
+    sentence_id: int
+    spans: list[list[Any]]
+    types: list[str]
+    who: str
+    created_at: datetime
+    updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

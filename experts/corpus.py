@@ -13,7 +13,16 @@ from pathlib import Path
 
 from experts.entity_types import EntityType, check_types, parse_types
 from experts.errors import SamError
-from experts.formats import FORMATS, Options, Parsed, Record, decode, read_file, refuse_unsupported
+from experts.formats import (
+    FORMATS,
+    Options,
+    Parsed,
+    ReadFile,
+    Record,
+    decode,
+    read_file,
+    refuse_unsupported,
+)
 from experts.formats.base import MAX_LINE
 from experts.formats.table import columns_of
 from experts.sentences import split_sentences
@@ -46,13 +55,15 @@ WHOLE_RECORD = 300
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One text as it was read: a whole txt file, or one record of a jsonl, table or CoNLL file.
+    """One text as it was read: a whole txt file, one record of a jsonl, table or CoNLL file, a page
+    of a PDF or a section of a Word document.
 
     Attributes:
         name: the file's name.
-        encoding: as Python names it; None for pasted text.
-        format: "txt", "csv", "jsonl", "conll" or "pasted".
-        record: line or row of the file where the text begins, from 1.
+        encoding: as Python names it; None for pasted text and for what is no text file.
+        format: "txt", "csv", "jsonl", "conll", "pdf", "docx" or "pasted".
+        record: line, row or page of the file where the text begins, from 1.
+        part: where in the file it stands, in words: "page 4"; "" where the file has no parts.
     """
 
     name: str
@@ -60,6 +71,12 @@ class Document:
     encoding: str | None
     format: str
     record: int = 1
+    part: str = ""
+
+    @property
+    def label(self) -> str:
+        """Where the text is from: "report.pdf, page 4"."""
+        return f"{self.name}, {self.part}" if self.part else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +165,7 @@ def read_text(text: str, *, name: str = "pasted text") -> Corpus:
         )
     corpus = Corpus()
     parsed = Parsed([Record("".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text))])
-    _add(corpus, set(), name, "pasted", None, parsed)
+    _add(corpus, set(), name, ReadFile("pasted", None, parsed))
     return _not_empty(corpus, name)
 
 
@@ -172,13 +189,11 @@ def read_units(
         SamError: as :func:`read_corpus`; an empty ``text`` in a jsonl is allowed.
     """
     name = Path(path).name
-    fmt, decoded, parsed = read_file(
-        name, _read_bytes(Path(path), MAX_BYTES), Options(column, gold)
-    )
-    if fmt is FORMATS["jsonl"]:
-        return [(record.text, record.spans) for record in parsed.records]
+    read = read_file(name, _read_bytes(Path(path), MAX_BYTES), Options(column, gold))
+    if read.key == "jsonl":
+        return [(record.text, record.spans) for record in read.parsed.records]
     corpus = Corpus()
-    _add(corpus, set(), name, fmt.key, decoded.encoding, parsed)
+    _add(corpus, set(), name, read)
     texts = (sentence.text for sentence in _not_empty(corpus, name).sentences)
     return list(zip(texts, corpus.gold, strict=True))
 
@@ -234,16 +249,14 @@ def _read_bytes(path: Path, max_bytes: int) -> bytes:
 
 
 def _parse(path: Path, options: Options, max_bytes: int) -> Parsed:
-    _, _, parsed = read_file(path.name, _read_bytes(path, max_bytes), options)
-    return parsed
+    return read_file(path.name, _read_bytes(path, max_bytes), options).parsed
 
 
 def _corpus(files: Iterable[tuple[str, bytes]], options: Options) -> Corpus:
     corpus, seen = Corpus(), set[str]()
     names = []
     for name, data in files:
-        fmt, decoded, parsed = read_file(name, data, options)
-        _add(corpus, seen, name, fmt.key, decoded.encoding, parsed)
+        _add(corpus, seen, name, read_file(name, data, options))
         names.append(name)
     return _not_empty(corpus, ", ".join(names))
 
@@ -262,18 +275,19 @@ def duplicate_key(text: str) -> str:
     return " ".join(text.split())
 
 
-def _add(
-    corpus: Corpus, seen: set[str], name: str, key: str, encoding: str | None, parsed: Parsed
-) -> None:
+def _add(corpus: Corpus, seen: set[str], name: str, read: ReadFile) -> None:
     """Append one file's documents and sentences; `seen` holds the keys of earlier sentences."""
     before = len(corpus.sentences), len(corpus.documents)
     duplicates = 0
-    split = key == "pasted" or FORMATS[key].split
-    for record in parsed.records:
+    key, encoding = read.key, read.encoding
+    split = key not in FORMATS or FORMATS[key].split
+    for record in read.parsed.records:
         if not record.text.strip():
             continue
         document = len(corpus.documents)
-        corpus.documents.append(Document(name, record.text, encoding, key, record.number))
+        corpus.documents.append(
+            Document(name, record.text, encoding, key, record.number, record.part)
+        )
         for start, end in _ranges(record, split):
             text = record.text[start:end]
             normal = duplicate_key(text)
@@ -291,7 +305,7 @@ def _add(
             documents=len(corpus.documents) - before[1],
             sentences=len(corpus.sentences) - before[0],
             duplicates=duplicates,
-            notes=tuple(parsed.notes),
+            notes=tuple(read.parsed.notes),
         )
     )
 

@@ -183,7 +183,7 @@ def ratio_interval(
     rng = np.random.default_rng(seed)
     chances = np.full(len(counts), 1 / len(counts))
     pairs = np.asarray(counts)
-    sums = np.stack([rng.multinomial(len(counts), chances) @ pairs for _ in range(n)])
+    sums = rng.multinomial(len(counts), chances, size=n) @ pairs
     sums = sums[sums[:, 1] > 0]
     if not len(sums):
         return 0.0, 0.0

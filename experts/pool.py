@@ -75,6 +75,7 @@ class Pool:
     ) -> None:
         self._bundled, self._own, self._base_model = bundled, own, base_model
         self._shapes = shapes
+        self._read: dict[Path, tuple[tuple[int, int], ExpertCard]] = {}
 
     def list(self) -> list[Expert]:
         """All experts, sorted by name; a person's own takes the place of a bundled one.
@@ -88,7 +89,7 @@ class Pool:
                 if card.parent.name.startswith("."):
                     continue
                 try:
-                    known = ExpertCard.load(card)
+                    known = self._card(card)
                 except SamError as error:
                     log.warning("%s %s", error.what, error.hint)
                     continue
@@ -96,6 +97,42 @@ class Pool:
                 if self._base_model in (None, expert.card.base_model):
                     found[expert.name] = expert
         return [found[name] for name in sorted(found)]
+
+    def _card(self, path: Path) -> ExpertCard:
+        """The card at `path`, read again only when the file has changed: a page of the interface
+        asks for all of them many times, and with 200 experts that is a second.
+        """
+        try:
+            found = path.stat()
+        except OSError:
+            return ExpertCard.load(path)  # says what is wrong
+        state = (found.st_mtime_ns, found.st_size)
+        kept = self._read.get(path)
+        if kept is None or kept[0] != state:
+            kept = (state, ExpertCard.load(path))
+            self._read[path] = kept
+        return kept[1]
+
+    def state(self) -> Mapping[str, tuple[int, int]]:
+        """Path of each card → its time of change in nanoseconds and its size.
+
+        Another state means another pool; it takes milliseconds where `list` takes a second.
+        """
+        seen: dict[str, tuple[int, int]] = {}
+        for folder in filter(None, (self._bundled, self._own)):
+            if not folder.is_dir():
+                continue
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    card = os.path.join(entry.path, CARD)
+                    try:
+                        found = os.stat(card)
+                    except OSError:
+                        continue
+                    seen[card] = found.st_mtime_ns, found.st_size
+        return seen
 
     def get(self, name: str) -> Expert:
         """One expert by name.

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterator
 from itertools import pairwise
 
-__all__ = ["MAX_SENTENCE", "split_sentences"]
+__all__ = ["MAX_SENTENCE", "blocks", "split_sentences"]
 
 MAX_SENTENCE = 1000
 """A longer "sentence" (a table, a log, text without punctuation) is cut at a comma or space."""
@@ -51,7 +51,7 @@ def split_sentences(text: str, *, max_chars: int = MAX_SENTENCE) -> list[tuple[i
     if max_chars < 1:
         raise ValueError("max_chars must be at least 1")
     found: list[tuple[int, int]] = []
-    for start, end in _blocks(text):
+    for start, end in blocks(text):
         for a, b in _sentences(text, start, end):
             found.extend(_cap(text, a, b, max_chars))
     return found
@@ -68,7 +68,8 @@ def _trim(text: str, start: int, end: int) -> tuple[int, int]:
 # --- blocks: stretches of text inside which a line break means nothing -------------------------
 
 
-def _blocks(text: str) -> Iterator[tuple[int, int]]:
+def blocks(text: str) -> Iterator[tuple[int, int]]:
+    """Stretches of text inside which a line break means nothing: paragraphs, list items, lines."""
     paragraphs = list(_paragraphs(text))
     votes = [vote for lines in paragraphs for vote in _soft_votes(text, lines) or ()]
     width = max((b - a for lines in paragraphs for a, b in lines), default=0)

@@ -1,81 +1,121 @@
-"""The few endpoints that programs may call (gradio_client, curl); all other listeners are private.
+"""The endpoints that programs may call (gradio_client, curl, MCP); all other listeners are private.
 
-A session's token is the only key: whoever does not have it sees nothing of the session.
+The token of a link is the only key: whoever has none sees nothing of the session, and one of a link
+for looking changes nothing. Gradio shows the docstrings: a line a parameter. docs/api.md has an
+example from beginning to end.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import gradio as gr
 from gradio.events import api
 
-from experts.errors import SamError
+from sam_ui.api_door import Door, told, words
+from sam_ui.api_work import WorkEndpoints
 
 if TYPE_CHECKING:
     from sam_ui.services import Services
-    from sam_ui.services.views import SessionInfo
 
-__all__ = ["add_api"]
+__all__ = ["SessionEndpoints", "add_api", "endpoints"]
+
+SHOWN = 100
 
 
-def add_api(services: Services) -> None:
-    """Register the endpoints on the `gr.Blocks` that is being built."""
+class SessionEndpoints(Door):
+    """Sessions, their texts and types; experts compared."""
 
-    def session_of(token: str) -> SessionInfo:
-        session = services.sessions.by_token(token)
-        if session is None:
-            raise gr.Error("No session has this token.", print_exception=False)
-        return session
+    @told
+    def start_session(self, name: str = "") -> dict[str, Any]:
+        """Start a session. The answer's "token" opens it in all other calls, and in the browser as
+        ?s=TOKEN: keep it, it is a secret.
 
-    def start_session(name: str) -> dict[str, Any]:
-        """Start a session; the answer's `token` opens it in all other calls and in the browser."""
-        session = services.sessions.create(name or None)
+        Args:
+            name: what to call the session
+        """
+        session = self.services.sessions.create(words(name, "name") or None)
         return {"token": session.token, "name": session.name}
 
-    def add_text(token: str, text: str) -> dict[str, Any]:
-        """Add pasted text to the session's corpus."""
-        session = session_of(token)
-        try:
-            report = services.corpus.add_text(session.id, text)
-        except SamError as problem:
-            raise gr.Error(str(problem), print_exception=False) from None
+    @told
+    def add_text(self, token: str, text: str) -> dict[str, Any]:
+        """Add text to the session; it is cut into sentences, repeated ones are left out.
+
+        Args:
+            token: opens the session; must allow changes
+            text: one or more sentences
+        """
+        session = self.open_to_change(token)
+        report = self.services.corpus.add_text(session.id, words(text, "text"))
         return {"sentences": report.sentences, "duplicates": report.duplicates}
 
-    def set_types(token: str, types: str) -> list[str]:
-        """Replace the session's entity types: "a, b", or lines of "name: definition"."""
-        session = session_of(token)
-        try:
-            return [kind.name for kind in services.types.set_text(session.id, types)]
-        except SamError as problem:
-            raise gr.Error(str(problem), print_exception=False) from None
+    @told
+    def set_types(self, token: str, types: str) -> list[str]:
+        """Say what to look for; replaces the session's entity types.
 
-    def read_session(token: str) -> dict[str, Any]:
-        """Name, state of each step, types and the first 100 sentences of the session."""
-        session = session_of(token)
-        page = services.corpus.sentences(session.id, offset=0, limit=100)
+        Args:
+            token: opens the session; must allow changes
+            types: names separated by commas, or a line each, "name: definition"
+        """
+        session = self.open_to_change(token)
+        return [
+            kind.name for kind in self.services.types.set_text(session.id, words(types, "types"))
+        ]
+
+    @told
+    def read_session(self, token: str) -> dict[str, Any]:
+        """Name, state of each step, types and the first 100 sentences of the session.
+
+        Args:
+            token: opens the session
+        """
+        session = self.open(token)
+        page = self.services.corpus.sentences(session.id, offset=0, limit=SHOWN)
         return {
             "name": session.name,
-            "state": dict(services.state(session.id)),
-            "types": [kind.name for kind in services.types.list(session.id)],
+            "state": dict(self.services.state(session.id)),
+            "types": [kind.name for kind in self.services.types.list(session.id)],
             "sentences": [row.text for row in page.rows],
             "total": page.total,
         }
 
-    def compare_experts(token: str, names: str) -> dict[str, Any]:
-        """How well experts go together: names separated by commas, two or more."""
-        session = session_of(token)
-        chosen = [name for part in names.split(",") if (name := part.strip())]
-        try:
-            found = asdict(services.merge.compatibility(session.id, chosen))
-        except SamError as problem:
-            raise gr.Error(str(problem), print_exception=False) from None
+    @told
+    def compare_experts(self, token: str, names: str) -> dict[str, Any]:
+        """How well experts go together, before merging them.
+
+        Args:
+            token: opens the session
+            names: of two or more experts, separated by commas
+        """
+        session = self.open(token)
+        chosen = [name for part in words(names, "names").split(",") if (name := part.strip())]
+        found = asdict(self.services.merge.compatibility(session.id, chosen))
         # JSON has no other keys.
         return found | {"retained": {str(rank): part for rank, part in found["retained"].items()}}
 
-    api(start_session, api_name="start_session")
-    api(add_text, api_name="add_text")
-    api(set_types, api_name="set_types")
-    api(read_session, api_name="read_session")
-    api(compare_experts, api_name="compare_experts")
+
+def endpoints(services: Services) -> tuple[Callable[..., Any], ...]:
+    """Everything that programs may call; the name of the function is that of the endpoint."""
+    sessions, work = SessionEndpoints(services), WorkEndpoints(services)
+    return (
+        sessions.start_session,
+        sessions.add_text,
+        sessions.set_types,
+        sessions.read_session,
+        sessions.compare_experts,
+        work.match,
+        work.merge,
+        work.predict,
+        work.read_job,
+        work.cancel_job,
+        work.read_match,
+        work.read_merges,
+        work.read_predictions,
+    )
+
+
+def add_api(services: Services) -> None:
+    """Register the endpoints on the `gr.Blocks` that is being built."""
+    for endpoint in endpoints(services):
+        api(endpoint, api_name=endpoint.__name__)

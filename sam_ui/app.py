@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from experts.assets import assets_dir
+from experts.errors import SamError
 from sam_ui.api import add_api
-from sam_ui.bars import HEAD, WHERE_JS, header_html, rail_html, strip_html
-from sam_ui.markup import esc, tag
-from sam_ui.page import Page, Updates, Visit, action_html, notice_html
-from sam_ui.services.views import STEPS, JobView, SessionInfo
+from sam_ui.bars import HEAD, WHERE_JS, header_html, rail_html, where_html
+from sam_ui.help import HELP_HEAD, help_html
+from sam_ui.markup import esc
+from sam_ui.page import Page, Updates, Visit, action_html
+from sam_ui.services.views import STEPS, SessionInfo
 from sam_ui.steps import match, merge, review, share, start, upload
-from sam_ui.theme import theme
+from sam_ui.strip import strip_html
+from sam_ui.theme import SCHEME_HEAD, theme
 
 if TYPE_CHECKING:
     from sam_ui.services import Services
     from sam_ui.settings import Settings
 
 __all__ = ["build_app", "launch_options", "serve"]
-
-
-RECENT = 30
 
 
 class Frame:
@@ -33,15 +34,15 @@ class Frame:
         self.services = services
         self.page = page = Page(services)
         page.paint = self.paint
-        self.recents = page.add(gr.BrowserState([], storage_key="sam-sessions", secret="sam-ui"))
         self.timer = page.add(gr.Timer(1.0, active=False))
         self.finished = page.add(gr.State(""))
         self.header = page.add(action_html("sam-header"))
+        gr.HTML(help_html(), apply_default_css=False, elem_id="sam-help-host")
         with gr.Row(elem_id="sam-body"):
             self.rail = page.add(action_html("sam-rail", visible=False))
             with gr.Column(elem_id="sam-work"):
                 self.where = page.add(action_html("sam-url", extra_js=WHERE_JS))
-                start.build(page, self.recents, self.enter)
+                start.build(page, self.enter)
                 for step in (upload, match, merge, review, share):
                     step.build(page)
         self.foot = page.add(gr.Column(elem_id="sam-foot", visible=False))
@@ -62,14 +63,14 @@ class Frame:
 
     def wire(self, demo: gr.Blocks) -> None:
         page = self.page
-        page.on(demo.load, self.loaded, [self.recents])
-        page.on(self.header.act, self.header_act, [self.recents], event=True)
-        page.on(self.rail.act, self.rail_act, [self.recents], event=True)
-        page.on(self.where.act, self.rail_act, [self.recents], event=True)
-        page.on(self.strip.act, self.strip_act, event=True)
-        page.on(self.notice.act, lambda visit: None, event=True)
+        page.on(demo.load, self.loaded, writes=False)
+        page.on(self.header.act, self.header_act, event=True, mode="multiple", reading=("home",))
+        page.on(self.rail.act, self.rail_act, event=True, mode="multiple", writes=False)
+        page.on(self.where.act, self.rail_act, event=True, writes=False)
+        page.on(self.strip.act, self.strip_act, event=True, reading=("dismiss",))
+        page.on(self.notice.act, self.notice_act, event=True, reading=("dismiss",))
         page.on(self.primary.click, self.pressed, page.boxes)
-        page.on(self.finished.change, lambda visit: None)
+        page.on(self.finished.change, lambda visit: None, writes=False)
         page.wire()
         # Polling touches the strip alone: nothing that the person is typing into is redrawn.
         self.timer.tick(
@@ -83,7 +84,7 @@ class Frame:
         """Everything around the step, then the step itself."""
         page = self.page
         if visit.session is not None:
-            visit.session = self.services.sessions.get(visit.session.id)
+            visit.session = self._again(visit.session)
             if visit.step not in STEPS:
                 visit.step = "upload"
         else:
@@ -91,10 +92,7 @@ class Frame:
         session, inside = visit.session, visit.session is not None
         updates: Updates = {
             self.header: header_html(session),
-            self.where: tag(
-                "span", id="sam-where", hidden=True, data_s=session.token if session else "",
-                data_step=visit.step,
-            ),
+            self.where: where_html(session, visit.step),
             self.notice: visit.notice,
             self.foot: gr.Column(visible=inside or bool(visit.notice)),
         }  # fmt: skip
@@ -110,6 +108,13 @@ class Frame:
         }
         return updates
 
+    def _again(self, session: SessionInfo) -> SessionInfo:
+        """The session as it is now."""
+        now = self.services.sessions.by_token(session.token)
+        if now is None:
+            raise SamError(*self.services.links.why_closed(session.token))
+        return now
+
     def _paint_rail(self, visit: Visit) -> Updates:
         if visit.session is None:
             return {
@@ -117,24 +122,21 @@ class Frame:
                 self.strip: "",
                 self.timer: gr.Timer(active=False),
             }
-        job = self.services.jobs.active(visit.id)
+        job = self.services.jobs.shown(visit.id)
+        if job is not None and not job.active and job.id == visit.filters.get("dismissed"):
+            job = None
         updates: Updates = {
             self.rail: gr.HTML(
                 rail_html(dict(self.services.state(visit.id)), visit.step), visible=True
             ),
-            self.timer: gr.Timer(active=job is not None),
-            self.strip: strip_html(job or self._failed(visit)),
+            self.timer: gr.Timer(active=job is not None and job.active),
+            self.strip: strip_html(job),
         }
         return updates
 
-    def _failed(self, visit: Visit) -> JobView | None:
-        latest = self.services.jobs.latest(visit.id)
-        shown = latest and latest.state == "failed" and latest.id != visit.filters.get("dismissed")
-        return latest if shown else None
-
     def _paint_primary(self, visit: Visit) -> Updates:
         spec = self.page.steps[visit.step].primary(visit)
-        if spec is None:
+        if spec is None or (visit.view_only and not spec.download):
             return {
                 self.hint: "",
                 self.primary: gr.Button(visible=False),
@@ -155,55 +157,52 @@ class Frame:
 
     # ---- listeners --------------------------------------------------------------------------
 
-    def loaded(self, visit: Visit, kept: list[str] | None) -> Updates:
+    def loaded(self, visit: Visit) -> None:
         """The page was opened or refreshed: the address says which session and step."""
         if visit.session is not None:
             if visit.step not in STEPS:
                 visit.step = self._next_step(visit)
-            return self._remember(visit.session, kept)
-        visit.filters["recent"] = self.services.sessions.recent(kept or [])
-        if visit.lost:
-            visit.notice = notice_html(
-                "This link opens no session: it was deleted, or the link is incomplete.",
-                "Ask for the link again, or start a new session.",
-            )
-        return {}
+            visit.keep(visit.session.token)
 
     def _next_step(self, visit: Visit) -> str:
         states = self.services.state(visit.id)
+        if visit.view_only:  # the furthest with something to see
+            full = [name for name in STEPS[:-1] if states.get(name) != "todo"]
+            return full[-1] if full else "upload"
         return next((name for name in STEPS if states.get(name) != "done"), "share")
 
-    def _remember(self, session: SessionInfo, kept: list[str] | None) -> Updates:
-        others = [token for token in kept or [] if token != session.token]
-        return {self.recents: [session.token, *others][:RECENT]}
-
-    def enter(self, visit: Visit, session: SessionInfo, kept: list[str] | None) -> Updates:
+    def enter(self, visit: Visit, session: SessionInfo) -> None:
         """Make the visit one of `session`, at the step where it stands."""
         visit.session = session
         visit.leave()
         visit.step = self._next_step(visit)
         if visit.step == "match":  # texts are there, nothing is compared: show them first
             visit.step = "upload"
-        return self._remember(session, kept)
+        visit.keep(session.token)
 
-    def header_act(self, visit: Visit, kept: list[str] | None) -> None:
+    def header_act(self, visit: Visit) -> None:
         if visit.act.get("act") == "home":
-            self._leave(visit, kept)
+            self._leave(visit)
         elif visit.act.get("act") == "rename":
             name = " ".join(str(visit.act.get("value", "")).split())
             if name:
                 self.services.sessions.rename(visit.id, name)
             visit.only = ("nothing",)
 
-    def _leave(self, visit: Visit, kept: list[str] | None) -> None:
+    def _leave(self, visit: Visit) -> None:
         visit.session, visit.step = None, "start"
         visit.leave()
-        visit.filters["recent"] = self.services.sessions.recent(kept or [])
 
-    def rail_act(self, visit: Visit, kept: list[str] | None) -> None:
+    def notice_act(self, visit: Visit) -> None:
+        """Dismissed; or what it tells of is undone."""
+        if visit.act.get("act") == "restore":
+            session = self.services.sessions.restore(str(visit.act.get("token", "")))
+            visit.keep(session.token)
+
+    def rail_act(self, visit: Visit) -> None:
         step = str(visit.act.get("step", ""))
         if step == "start":
-            self._leave(visit, kept)
+            self._leave(visit)
         elif step in STEPS:
             visit.step = step
 
@@ -226,8 +225,8 @@ class Frame:
         session = self.services.sessions.by_token(token) if token else None
         if session is None:
             return {self.timer: gr.Timer(active=False)}
-        job = self.services.jobs.active(session.id)
-        if job is not None:
+        job = self.services.jobs.shown(session.id)
+        if job is not None and job.active:
             return {self.strip: strip_html(job)}
         latest = self.services.jobs.latest(session.id)
         done = f"{latest.id} {latest.state} {latest.finished_at}" if latest else "none"
@@ -256,7 +255,7 @@ def launch_options(settings: Settings) -> dict[str, Any]:
     return {
         "theme": theme(),
         "css_paths": sorted((assets_dir() / "css").glob("*.css")),
-        "head": HEAD,
+        "head": HEAD + SCHEME_HEAD + HELP_HEAD,
         "server_name": settings.host,
         "server_port": settings.port or None,
         "share": settings.share,
@@ -269,17 +268,32 @@ def launch_options(settings: Settings) -> dict[str, Any]:
         "footer_links": [],
         "favicon_path": assets_dir() / "favicon.svg",
         "enable_monitoring": False,
+        "mcp_server": settings.mcp,
         "pwa": False,
     }
 
 
+def check_mcp(settings: Settings) -> None:
+    """Raises `SamError` when MCP is wanted and its package is missing."""
+    if settings.mcp and find_spec("mcp") is None:
+        raise SamError(
+            "SAM_MCP is set, but the package for MCP is not installed.",
+            "Install SaM with the extra `mcp` (pip install 'sam-ui[mcp]'), or unset SAM_MCP.",
+        )
+
+
 def serve(settings: Settings) -> None:
-    """Start the worker and the app, and stay until interrupted."""
+    """Start the worker and the app, and stay until interrupted.
+
+    Raises:
+        SamError: the database cannot be opened, or a package is missing.
+    """
     from sam_ui.jobs.supervisor import Supervisor
     from sam_ui.services import Services
 
     # Gradio would report every start to its makers.
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    check_mcp(settings)
     services = Services(settings)
     try:
         with Supervisor(services):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from sam_ui.markup import attrs, esc, tag
-from sam_ui.services.views import STEPS, JobView, SessionInfo
+from sam_ui.services.views import STEPS, SessionInfo
+from sam_ui.theme import scheme_button
 
-__all__ = ["HEAD", "TITLES", "WHERE_JS", "header_html", "rail_html", "strip_html"]
+__all__ = ["HEAD", "TITLES", "WHERE_JS", "header_html", "rail_html", "where_html"]
 
 TITLES = {
     "upload": "Upload",
@@ -23,7 +24,8 @@ WHERE_JS = """
 const show = (replace) => {
   const spot = element.querySelector('#sam-where');
   if (!spot) return;
-  const {s, step} = spot.dataset;
+  const {s, step, kind} = spot.dataset;
+  document.body.classList.toggle('view-only', kind === 'view');
   const query = s ? '?s=' + encodeURIComponent(s) + '&step=' + step : location.pathname;
   const here = new URLSearchParams(location.search);
   if ((here.get('s') || '') === (s || '') && (here.get('step') || '') === (s ? step : '')) return;
@@ -63,28 +65,19 @@ window.samCopy = async (node) => {
 </script>
 """
 
-HELP = """
-<dialog id="sam-help" class="sam-dialog" aria-label="Help">
-<form method="dialog"><button class="sam-x" aria-label="Close">×</button></form>
-<h2>How SaM works</h2>
-<dl>
-<dt>Expert</dt><dd>A small add-on to a language model that has learned to find entities in one kind
-of text, for example news or biology.</dd>
-<dt>Upload</dt><dd>Give some of your texts and name the types to find. A short definition of a type
-helps you and your colleagues agree on it.</dd>
-<dt>Match</dt><dd>SaM measures two things for each expert: how <em>similar</em> your texts are to
-what it learned from, and how well its answers on a few of your sentences <em>agree</em> with those of
-the other experts.</dd>
-<dt>Merge</dt><dd>The best experts are combined into one model by adding up what they changed, each
-with its weight. This takes seconds; nothing is trained.</dd>
-<dt>Review</dt><dd>Read what the merged model found. Every span comes with how sure the model is.
-</dd>
-<dt>Share</dt><dd>Download the model, the annotations and the recipe.</dd>
-</dl>
-<p class="sam-fine">Your texts stay on the machine that runs SaM. The link in your browser's address
-bar opens this session; keep it, and treat it like a password.</p>
-</dialog>
-"""
+
+def where_html(session: SessionInfo | None, step: str) -> str:
+    """Where the page is, for its script; and what those are told who may only look."""
+    view_only = session is not None and session.view_only
+    spot = tag(
+        "span", id="sam-where", hidden=True, data_s=session.token if session else "",
+        data_step=step, data_kind="view" if view_only else "edit",
+    )  # fmt: skip
+    if session is None or not view_only:
+        return spot
+    name = tag("strong", esc(session.name), dir="auto")
+    said = f"You are looking at {name}; you cannot change it."
+    return spot + tag("p", said, class_="sam-looking", role="note")
 
 
 def header_html(session: SessionInfo | None) -> str:
@@ -99,10 +92,16 @@ def header_html(session: SessionInfo | None) -> str:
             id="session-name", title="Click to rename", spellcheck="false",
         )  # fmt: skip
         middle = f'<span class="sam-name"><input {field}></span>'
+        if session.view_only:
+            middle = (
+                f'<span class="sam-name looking"><b dir="auto">{esc(session.name)}</b>'
+                '<span class="sam-badge">look only</span></span>'
+            )
         link = tag("button", "Copy link", data_copy="link", class_="sam-small", id="copy-link")
     ask = tag("button", "?", data_dialog="sam-help", class_="sam-small round", aria_label="Help",
               id="help")  # fmt: skip
-    return f"<header>{home}{middle}<span class='sam-header-end'>{link}{ask}</span></header>{HELP}"
+    end = f"{link}{scheme_button()}{ask}"
+    return f"<header>{home}{middle}<span class='sam-header-end'>{end}</span></header>"
 
 
 def rail_html(states: dict[str, Any], current: str) -> str:
@@ -123,43 +122,3 @@ def rail_html(states: dict[str, Any], current: str) -> str:
             + "</li>"
         )  # fmt: skip
     return f'<nav aria-label="Steps"><ol>{"".join(items)}</ol></nav>'
-
-
-def strip_html(job: JobView | None) -> str:
-    """The job strip: what is being done, how far it is, how long it takes, a button to stop it."""
-    if job is None:
-        return ""
-    if job.active:
-        share = max(0.02, min(1.0, job.progress))
-        return (
-            f'<div class="sam-strip" role="status" data-job="{esc(job.id)}">'
-            f'<span class="sam-strip-text">{esc(job.line)}</span>'
-            f'<progress max="1" value="{share:.3f}" aria-label="Progress"></progress>'
-            + tag(
-                "button",
-                "Cancel",
-                data_act="cancel",
-                data_job=job.id,
-                class_="sam-small",
-                id="cancel-job",
-            )
-            + "</div>"
-        )
-    if job.state != "failed":
-        return ""
-    return (
-        f'<div class="sam-strip failed" role="alert"><span class="sam-strip-text"><strong>'
-        f"{esc(job.what)}</strong> {esc(job.hint)}</span>"
-        + tag(
-            "button",
-            "Try again",
-            data_act="retry",
-            data_job=job.id,
-            class_="sam-small",
-            id="retry-job",
-        )
-        + tag(
-            "button", "×", data_act="dismiss", data_job=job.id, class_="sam-x", aria_label="Dismiss"
-        )
-        + "</div>"
-    )

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from statistics import median
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -19,6 +20,8 @@ __all__ = ["count_chart", "fit_chart", "map_chart", "type_heatmap"]
 SIMILARITY = "#0f8b8d"
 PROBE = "#e08e2b"
 YOURS = "#e08e2b"
+GREY = "#8a94a3"
+MOST_COLUMNS = 8
 TOO_FEW = "too few spans to tell"
 GRID = "rgba(128,140,155,0.22)"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
@@ -72,6 +75,7 @@ def fit_chart(
     probe: Sequence[tuple[float, float, float] | None],
     *,
     samples: int,
+    corrected: int = 0,
     notes: Sequence[str] = (),
     title: str = "Which experts fit your texts?",
 ) -> go.Figure:
@@ -81,7 +85,7 @@ def fit_chart(
         names: titles of the experts, best first; drawn from top to bottom.
         similarity: cosines in [-1, 1], parallel to `names`; negative ones are drawn as 0.
         probe: ``(f1, low, high)`` in [0, 1] for each expert, None where there are too few spans.
-        samples: sentences that the probe ran on.
+        samples: sentences that the probe ran on, `corrected` of them by the person.
         notes: parallel to `names`, what is to be said of an expert's probe ("stopped after 4 of 10
             sentences"), or nothing; none are needed.
     """
@@ -104,7 +108,7 @@ def fit_chart(
     )
     figure.add_trace(
         go.Bar(
-            name=f"agreement on {samples} sampled sentences (F1)",
+            name=_sampled(samples, corrected),
             orientation="h",
             y=labels,
             x=[score[0] if score else None for score in probe],
@@ -141,6 +145,11 @@ def fit_chart(
     return figure
 
 
+def _sampled(samples: int, corrected: int) -> str:
+    by_you = f", {corrected} corrected by you" if corrected else ""
+    return f"agreement on {samples} sampled sentence{'' if samples == 1 else 's'}{by_you} (F1)"
+
+
 def type_heatmap(
     experts: Sequence[str],
     types: Sequence[str],
@@ -148,21 +157,33 @@ def type_heatmap(
     *,
     title: str = "Who finds which type?",
 ) -> go.Figure:
-    """Probe F1 of each expert (rows) for each type (columns).
+    """Probe F1 of each expert (rows) for each type (columns); of many types, the other way round,
+    so that the numbers stay readable.
 
     Args:
         values: ``values[expert][type]`` in [0, 1]; None where the type did not occur.
     """
     import plotly.graph_objects as go
 
-    figure = _figure(title, 150 + 38 * max(1, len(experts)))
-    names = [_safe(_short(name)) for name in experts]
-    columns = [_column(name) for name in types]
+    hovers = [
+        [
+            f"{_safe(expert)} · {_safe(kind)}<br>"
+            + ("did not occur in the sample" if v is None else f"F1 {v:.2f}")
+            for kind, v in zip(types, row, strict=True)
+        ]
+        for expert, row in zip(experts, values, strict=True)
+    ]
+    turned = len(types) > MOST_COLUMNS
+    rows, columns, height = (types, experts, 28) if turned else (experts, types, 38)
+    if turned:
+        values, hovers = _transposed(values, len(types)), _transposed(hovers, len(types))
+    figure = _figure(title, 200 + height * max(1, len(rows)))
     figure.add_trace(
         go.Heatmap(
             z=[list(row) for row in values],
-            x=columns,
-            y=names,
+            # Numbers and not names: two that are cut to the same would be one.
+            x=list(range(len(columns))),
+            y=list(range(len(rows))),
             zmin=0,
             zmax=1,
             colorscale=SCALE,
@@ -170,24 +191,33 @@ def type_heatmap(
             ygap=3,
             text=[["–" if v is None else f"{v:.2f}" for v in row] for row in values],
             texttemplate="%{text}",
-            hovertext=[
-                [
-                    f"{name} · {column.replace('<br>', ' ')}<br>"
-                    + ("did not occur in the sample" if v is None else f"F1 {v:.2f}")
-                    for column, v in zip(columns, row, strict=True)
-                ]
-                for name, row in zip(names, values, strict=True)
-            ],
+            textfont={"size": 11 if len(columns) > 5 else 13},
+            hovertext=hovers,
             hoverinfo="text",
             showscale=False,
         )
     )
-    figure.update_yaxes(autorange="reversed", automargin=True, fixedrange=True, showgrid=False)
-    figure.update_xaxes(side="top", automargin=True, fixedrange=True, showgrid=False, tickangle=0)
-    if len(types) > 7:
-        figure.update_xaxes(tickangle=-40)
-    figure.update_layout(margin={"t": 84})
+    plain = {"fixedrange": True, "showgrid": False, "zeroline": False, "automargin": True}
+    figure.update_yaxes(autorange="reversed", **plain, **_ticks([_short(name) for name in rows]))
+    few = len(columns) <= 5
+    named = [_column(name) if few else _short(name, 16) for name in columns]
+    figure.update_xaxes(side="top", **plain, **_ticks(named, safe=few))
+    # Slanting to the left: to the right, the last name would leave the picture.
+    figure.update_xaxes(**({"autotickangles": [0, 40, 90]} if few else {"tickangle": 40}))
+    figure.update_layout(margin={"t": 84 if few else 148})
+    if not few:  # the slanting names take the place of the title
+        figure.update_layout(title={"y": 1, "yanchor": "top", "pad": {"t": 14}})
     return figure
+
+
+def _transposed(rows: Sequence[Sequence[Any]], columns: int) -> list[list[Any]]:
+    return [[row[i] for row in rows] for i in range(columns)]
+
+
+def _ticks(names: Sequence[str], *, safe: bool = False) -> dict[str, Any]:
+    """Names at 0, 1, 2 …; `safe` ones are escaped already."""
+    texts = list(names) if safe else [_safe(name) for name in names]
+    return {"tickvals": list(range(len(names))), "ticktext": texts}
 
 
 def map_chart(
@@ -195,6 +225,7 @@ def map_chart(
     texts: Sequence[str],
     experts: Mapping[str, Sequence[tuple[float, float]]],
     *,
+    others: Mapping[str, Sequence[tuple[float, float]]] | None = None,
     title: str = "Where do your texts lie?",
 ) -> go.Figure:
     """The person's sentences among the experts' training sentences, in two dimensions.
@@ -202,11 +233,24 @@ def map_chart(
     Args:
         points: one ``(x, y)`` a sentence; the axes have no unit, only nearness means something.
         texts: parallel to `points`, shown on hover.
-        experts: title -> points of its exemplars, on the same axes.
+        experts: title -> points of its exemplars, on the same axes; each is named on the map.
+        others: the same of experts that are drawn in grey and named when pointed at.
     """
     import plotly.graph_objects as go
 
-    figure = _figure(title, 470)
+    figure = _figure(title, 480)
+    if others:
+        figure.add_trace(
+            go.Scatter(
+                name="other experts",
+                mode="markers",
+                x=[x for cloud in others.values() for x, _ in cloud],
+                y=[y for cloud in others.values() for _, y in cloud],
+                marker={"size": 5, "opacity": 0.35, "color": GREY},
+                hovertext=[_safe(name) for name, cloud in others.items() for _ in cloud],
+                hoverinfo="text",
+            )
+        )
     for index, (name, cloud) in enumerate(experts.items()):
         figure.add_trace(
             go.Scatter(
@@ -216,7 +260,7 @@ def map_chart(
                 y=[y for _, y in cloud],
                 marker={
                     "size": 7,
-                    "opacity": 0.45,
+                    "opacity": 0.75,
                     "color": EXPERT_COLORS[index % len(EXPERT_COLORS)],
                     "symbol": SYMBOLS[index % len(SYMBOLS)],
                 },
@@ -240,11 +284,41 @@ def map_chart(
             hoverinfo="text",
         )
     )
+    clouds = (points, *experts.values(), *(others or {}).values())
+    every = [point for cloud in clouds for point in cloud]
+    for name, x, y, color in _places(experts, every):
+        figure.add_annotation(
+            x=x, y=y, text=_safe(_short(name)), showarrow=False, font={"size": 12},
+            bgcolor="#ffffff", bordercolor=color, borderwidth=1.5, borderpad=3, opacity=0.9,
+        )  # fmt: skip
     hidden = {"showticklabels": False, "showgrid": False, "zeroline": False, "ticks": ""}
     figure.update_xaxes(**hidden)
     figure.update_yaxes(**hidden)
     figure.update_layout(dragmode="pan", hovermode="closest")
     return figure
+
+
+def _places(
+    experts: Mapping[str, Sequence[tuple[float, float]]], every: Sequence[tuple[float, float]]
+) -> list[tuple[str, float, float, str]]:
+    """(name, x, y, colour) of each domain's label: in its middle, or above a label that is there.
+
+    Args:
+        every: all points of the map, which say how large it is.
+    """
+    if not every:
+        return []
+    wide = max(x for x, _ in every) - min(x for x, _ in every)
+    high = max(y for _, y in every) - min(y for _, y in every)
+    placed: list[tuple[str, float, float, str]] = []
+    for index, (name, cloud) in enumerate(experts.items()):
+        if not cloud:
+            continue
+        x, y = median(x for x, _ in cloud), median(y for _, y in cloud)
+        while any(abs(x - a) < 0.3 * wide and abs(y - b) < 0.064 * high for _, a, b, _ in placed):
+            y += 0.065 * high + 1e-6
+        placed.append((name, x, y, EXPERT_COLORS[index % len(EXPERT_COLORS)]))
+    return placed
 
 
 def count_chart(

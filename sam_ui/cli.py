@@ -15,6 +15,7 @@ import typer
 
 from experts.errors import SamError
 from sam_ui.cli_experts import Json, experts_app
+from sam_ui.cli_learn import learn
 from sam_ui.cli_merge import NEEDS, check_inputs, inputs, weights, weights_from
 from sam_ui.cli_merging import check_full, compare, unmerge, write_full
 from sam_ui.cli_output import (
@@ -41,7 +42,7 @@ app = typer.Typer(
 )
 app.add_typer(experts_app, name="experts")
 
-CorpusPath = Annotated[Path, typer.Argument(help="txt, csv, tsv, jsonl or CoNLL file.")]
+CorpusPath = Annotated[Path, typer.Argument(help="pdf, docx, txt, csv, tsv, jsonl or CoNLL file.")]
 Types = Annotated[str, typer.Option("--types", help="Entity types, separated by commas.")]
 Column = Annotated[str | None, typer.Option(help="Column with the texts, for csv and tsv.")]
 Gold = Annotated[bool, typer.Option("--gold", help="Use the entities that the corpus holds.")]
@@ -298,6 +299,7 @@ def evaluate(
 
 
 app.command()(compare)
+app.command()(learn)
 app.command()(unmerge)
 
 # ---- what the commands share ----

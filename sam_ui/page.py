@@ -2,19 +2,23 @@
 
 Every listener runs the same way: find the session, let the handler act, then paint the step that
 the visit ends on. The database is the only truth; the browser holds the session's token and its
-filters.
+filters. Whoever came with a link for looking can change nothing: listeners that write are not
+called, and the database refuses.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from db import ReadOnlyError, read_only
 from experts.errors import SamError
+from sam_ui.looking import Listener, hiding_style
 from sam_ui.markup import esc, tag
 
 if TYPE_CHECKING:
@@ -35,6 +39,8 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 Updates = dict[Any, Any]
+RECENT = 100
+"""Links that a browser remembers."""
 # One delegated listener serves every button, switch, slider and text field inside the component.
 # `value` is the server's HTML with all texts escaped; the script only reads data attributes.
 ACTION_JS = """
@@ -136,9 +142,9 @@ class Visit:
         only: paint just these parts of the step (its painter knows the names), all when empty.
         boxes: values of the fields that the primary button reads, by component.
         filters: what the person filters by in this browser.
+        kept: tokens of the links that this browser has opened, newest first.
         extra: updates that hold even when the handler then raises (a box that is used up).
         files: what this visit offers for download already, by what makes it.
-        lost: the link names a session that does not exist (any more).
         notice: HTML to show above the primary button.
     """
 
@@ -151,7 +157,7 @@ class Visit:
     filters: dict[str, Any] = field(default_factory=dict)
     extra: Updates = field(default_factory=dict)
     files: dict[str, str | None] = field(default_factory=dict)
-    lost: bool = False
+    kept: tuple[str, ...] = ()
     notice: str = ""
 
     @property
@@ -164,6 +170,15 @@ class Visit:
         if self.session is None:
             raise SamError("This page has no session.", "Open one from the start page.")
         return self.session.id
+
+    @property
+    def view_only(self) -> bool:
+        """Whether the person came with a link for looking: paint no controls that change things."""
+        return self.session is not None and self.session.view_only
+
+    def keep(self, token: str) -> None:
+        """Remember a link in this browser, as the newest."""
+        self.kept = (token, *(other for other in self.kept if other != token))[:RECENT]
 
     def leave(self) -> None:
         """Forget the filters; controls that still show them are emptied when next painted."""
@@ -199,15 +214,6 @@ class Step:
     press: Callable[[Visit], Updates | None]
 
 
-@dataclass
-class _Listener:
-    listen: Callable[..., Any]
-    handler: Callable[..., Updates | None]
-    inputs: Sequence[Any]
-    event: bool
-    mode: str | None
-
-
 class Page:
     """Collects components and listeners while the steps are built, then wires them all.
 
@@ -221,12 +227,13 @@ class Page:
         self.token = gr.State("")
         self.step = gr.State("start")
         self.filters = gr.State({})
-        self.outputs: list[Any] = [self.token, self.step, self.filters]
+        self.recents = gr.BrowserState([], storage_key="sam-sessions", secret="sam-ui")
+        self.outputs: list[Any] = [self.token, self.step, self.filters, self.recents]
         self.steps: dict[str, Step] = {}
         self.boxes: list[Any] = []
         self.notice: Any = None
         self.paint: Callable[[Visit], Updates] = lambda visit: {}
-        self._listeners: list[_Listener] = []
+        self._listeners: list[Listener] = []
 
     def add(self, component: Any) -> Any:
         """Register a component that painters may update."""
@@ -241,47 +248,59 @@ class Page:
         *,
         event: bool = False,
         mode: str | None = None,
+        writes: bool = True,
+        reading: Collection[str] = (),
     ) -> None:
-        """Call ``handler(visit, *inputs)`` on an event; it may return updates beyond painting."""
-        self._listeners.append(_Listener(listen, handler, inputs, event, mode))
+        """Call ``handler(visit, *inputs)`` on an event; it may return updates beyond painting.
+
+        Args:
+            writes: whether it changes the session. Then it is not called for somebody who may
+                only look at it, and its controls are hidden from them.
+            reading: acts of an event (``data-act``) that change nothing all the same.
+        """
+        self._listeners.append(Listener(listen, handler, inputs, event, mode, writes, reading))
 
     def wire(self) -> None:
         """Attach all listeners; afterwards the page is complete."""
+        gr.HTML(hiding_style(self._listeners), apply_default_css=False, elem_id="sam-looking")
         for listener in self._listeners:
             listener.listen(
-                self._runner(listener.handler, with_event=listener.event),
-                inputs=[self.token, self.step, self.filters, *listener.inputs],
+                self._runner(listener),
+                inputs=[self.token, self.step, self.filters, self.recents, *listener.inputs],
                 outputs=self.outputs,
                 show_progress="hidden",
                 api_visibility="private",
                 trigger_mode=listener.mode,
             )
 
-    def _runner(self, handler: Callable[..., Any], *, with_event: bool) -> Callable[..., Updates]:
+    def _runner(self, listener: Listener) -> Callable[..., Updates]:
         # Gradio decides by the annotations what to pass, hence two signatures.
-        if with_event:
+        if listener.event:
 
             def run_event(
                 request: gr.Request, event: gr.EventData, token: str, step: str, filters: Any,
-                *values: Any,
+                kept: Any, *values: Any,
             ) -> Updates:  # fmt: skip
                 data = event._data if isinstance(event._data, dict) else {}
-                return self._run(handler, request, token, step, filters, data, values)
+                return self._run(listener, request, token, step, filters, kept, data, values)
 
             return run_event
 
-        def run(request: gr.Request, token: str, step: str, filters: Any, *values: Any) -> Updates:
-            return self._run(handler, request, token, step, filters, {}, values)
+        def run(
+            request: gr.Request, token: str, step: str, filters: Any, kept: Any, *values: Any
+        ) -> Updates:
+            return self._run(listener, request, token, step, filters, kept, {}, values)
 
         return run
 
     def _run(
         self,
-        handler: Callable[..., Any],
+        listener: Listener,
         request: gr.Request,
         token: str,
         step: str,
         filters: dict[str, Any] | None,
+        kept: list[str] | None,
         data: dict[str, Any],
         values: Sequence[Any],
     ) -> Updates:
@@ -290,18 +309,40 @@ class Page:
         if not token and query.get("s"):
             token, step = query["s"], query.get("step", step)
         session = self.services.sessions.by_token(token) if token else None
+        if session is not None:
+            self.services.links.used(session)
         visit = Visit(self.services, session, step, act=data, filters=dict(filters or {}))
-        visit.lost = bool(token) and session is None
+        before = visit.kept = tuple(kept or ())
+        with read_only() if visit.view_only else nullcontext():
+            if token and session is None:
+                self._turn_away(visit, token)
+            else:
+                self._handle(listener, visit, values)
+            updates = self._painted(visit)
+        if visit.kept != before:
+            updates[self.recents] = list(visit.kept)
+        return {**updates, **visit.extra}
+
+    def _turn_away(self, visit: Visit, token: str) -> None:
+        """The link of an open page has ended, or never was one."""
+        visit.step = "start"
+        visit.leave()
+        visit.notice = notice_html(*self.services.links.why_closed(token))
+
+    def _handle(self, listener: Listener, visit: Visit, values: Sequence[Any]) -> None:
         try:
-            visit.extra |= handler(visit, *values) or {}
+            if visit.view_only and not listener.only_reads(visit.act):
+                raise ReadOnlyError
+            visit.extra |= listener.handler(visit, *values) or {}
+            return
         except SamError as problem:
             visit.notice = notice_html(problem.what, problem.hint)
-            visit.only = ()
+        except ReadOnlyError:
+            visit.notice = LOOKING
         except Exception:
             log.exception("A listener failed")
             visit.notice = BROKEN
-            visit.only = ()
-        return {**self._painted(visit), **visit.extra}
+        visit.only = ()
 
     def _painted(self, visit: Visit) -> Updates:
         try:
@@ -316,15 +357,23 @@ class Page:
             return {self.notice: BROKEN} if self.notice is not None else {}
 
 
-def notice_html(what: str, hint: str = "", *, kind: str = "problem") -> str:
-    """A message that stays until dismissed or until the next action succeeds."""
+def notice_html(what: str, hint: str = "", *, kind: str = "problem", button: str = "") -> str:
+    """A message that stays until dismissed or until the next action succeeds.
+
+    Args:
+        button: HTML of something to do about it.
+    """
     close = tag("button", "×", data_act="dismiss", aria_label="Dismiss", class_="sam-x")
     role = "alert" if kind == "problem" else "status"
     text = f"<strong>{esc(what)}</strong> {esc(hint)}".strip()
-    return f'<div class="sam-notice {kind}" role="{role}"><p>{text}</p>{close}</div>'
+    return f'<div class="sam-notice {kind}" role="{role}"><p>{text}</p>{button}{close}</div>'
 
 
 BROKEN = notice_html(
     "Something went wrong inside SaM.",
     "Your work is saved. Try again; if it happens again, reload the page.",
+)
+LOOKING = notice_html(
+    "You can look at this session, but not change it.",
+    "Ask whoever gave you the link for one that lets you.",
 )

@@ -77,6 +77,10 @@ class Settings(BaseSettings):
     max_sentences: int = Field(
         default=20_000, ge=1, description="Most sentences that one session can hold."
     )
+    mcp: bool = Field(
+        default=False,
+        description="Whether AI assistants can call the endpoints through MCP; needs the extra `mcp`.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="How much is logged: DEBUG, INFO, WARNING or ERROR."
     )

@@ -19,6 +19,7 @@ def spans_html(
     colors: Mapping[str, str],
     *,
     fresh: Collection[tuple[int, int, str]] = (),
+    fresh_tip: str = "new",
 ) -> str:
     """`text` as HTML with each span marked in the colour of its type.
 
@@ -28,6 +29,7 @@ def spans_html(
             that do not lie inside `text` are left out rather than drawn in the wrong place.
         colors: type name -> ``#rrggbb``; other values are drawn grey.
         fresh: keys of spans that were not there before; they are outlined.
+        fresh_tip: what is said of these.
 
     Returns:
         HTML whose text content without the labels is exactly `text`:
@@ -38,22 +40,23 @@ def spans_html(
     position = 0
     for span in drop_overlaps(inside):
         parts.append(esc(text[position : span.start]))
-        parts.append(_mark(text[span.start : span.end], span, colors, span.key in fresh))
+        new = fresh_tip if span.key in fresh else ""
+        parts.append(_mark(text[span.start : span.end], span, colors, new))
         position = span.end
     parts.append(esc(text[position:]))
     return f'<span class="sam-text" dir="auto">{"".join(parts)}</span>'
 
 
-def _mark(surface: str, span: Span, colors: Mapping[str, str], fresh: bool) -> str:
+def _mark(surface: str, span: Span, colors: Mapping[str, str], new: str) -> str:
     tip = span.label
     doubtful = False
     if span.score is not None:
         tip = f"{span.label} · {percent(span.score)} sure"
         doubtful = span.score < DOUBTFUL
-    if fresh:
-        tip += ", new"
+    if new:
+        tip += f", {new}"
     written = attrs(
-        class_="sam-span" + " doubtful" * doubtful + " fresh" * fresh,
+        class_="sam-span" + " doubtful" * doubtful + " fresh" * bool(new),
         style=f"--c:{color_or_grey(colors.get(span.label))}",
         title=tip,
         data_label=span.label,

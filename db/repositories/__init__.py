@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 from db.repositories.answers import ProbeAnswerRepository
+from db.repositories.copies import CopyRepository, SessionCopy
 from db.repositories.corpus import CorpusRepository, TypeRepository
+from db.repositories.corrections import CorrectionRepository
 from db.repositories.experts import ExpertRepository
+from db.repositories.history import MergeHistoryRepository
 from db.repositories.jobs import JobRepository
+from db.repositories.links import LinkRepository, new_token
 from db.repositories.predictions import PredictionRepository
+from db.repositories.removal import RemovalRepository
+from db.repositories.renaming import RenamingRepository
 from db.repositories.results import MergeRepository, RunRepository
 from db.repositories.sessions import SessionRepository
 
 __all__ = [
+    "CopyRepository",
     "CorpusRepository",
+    "CorrectionRepository",
     "ExpertRepository",
     "JobRepository",
+    "LinkRepository",
+    "MergeHistoryRepository",
     "MergeRepository",
     "PredictionRepository",
     "ProbeAnswerRepository",
+    "RemovalRepository",
+    "RenamingRepository",
     "RunRepository",
+    "SessionCopy",
     "SessionRepository",
     "TypeRepository",
+    "new_token",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Integer, Select, delete, func, insert, select, update
+from sqlalchemy import Integer, Select, delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from db.engine import Database
@@ -98,7 +98,9 @@ class CorpusRepository:
         sentences: Sequence[NewSentence],
     ) -> None:
         mine = Sentence.session_id == session_id
-        known = set(session.scalars(select(Sentence.key).where(mine)))
+        present = (Document.id == Sentence.document_id, Upload.id == Document.upload_id)
+        keys = select(Sentence.key).join(Document, present[0]).join(Upload, present[1])
+        known = set(session.scalars(keys.where(mine, Upload.removed_at.is_(None))))
         last = session.scalar(select(func.max(Sentence.position)).where(mine))
         first = 0 if last is None else last + 1
         rows = [
@@ -119,7 +121,7 @@ class CorpusRepository:
             session.execute(insert(Sentence), rows)
 
     def uploads(self, session_id: str) -> list[UploadRecord]:
-        """In the order in which they were added."""
+        """In the order in which they were added; removed ones are left out."""
         hidden = func.sum(Sentence.duplicate.cast(Integer))
         counts = (
             select(
@@ -136,7 +138,7 @@ class CorpusRepository:
         query = (
             select(Upload, counts.c.documents, counts.c.sentences, counts.c.hidden)
             .outerjoin(counts, counts.c.upload_id == Upload.id)
-            .where(Upload.session_id == session_id)
+            .where(Upload.session_id == session_id, Upload.removed_at.is_(None))
             .order_by(Upload.id)
         )
         with self._db.read() as session:
@@ -152,35 +154,6 @@ class CorpusRepository:
                 for upload, documents, sentences, repeated in session.execute(query)
             ]
 
-    def remove_upload(self, session_id: str, upload_id: int) -> bool:
-        """Whether there was such a file. What it had hidden in later files appears again."""
-        with self._db.write() as session:
-            mine = (Upload.session_id == session_id, Upload.id == upload_id)
-            if session.scalar(select(Upload.id).where(*mine)) is None:
-                return False
-            session.execute(delete(Upload).where(*mine))
-            self._show_first_of_each(session, session_id)
-            touch(session, session_id, corpus=True)
-            return True
-
-    def _show_first_of_each(self, session: Session, session_id: str) -> None:
-        hidden = select(Sentence.key).where(
-            Sentence.session_id == session_id, Sentence.duplicate.is_(True)
-        )
-        shown = select(Sentence.key).where(
-            Sentence.session_id == session_id, Sentence.duplicate.is_(False)
-        )
-        first = (
-            select(func.min(Sentence.id))
-            .where(Sentence.session_id == session_id, Sentence.key.in_(hidden))
-            .where(Sentence.key.not_in(shown))
-            .group_by(Sentence.key)
-        )
-        ids = list(session.scalars(first))
-        for index in range(0, len(ids), 500):
-            part = ids[index : index + 500]
-            session.execute(update(Sentence).where(Sentence.id.in_(part)).values(duplicate=False))
-
     def clear(self, session_id: str) -> None:
         """Remove all texts of the session."""
         with self._db.write() as session:
@@ -194,8 +167,13 @@ class CorpusRepository:
             return session.scalar(query) or 0
 
     def stored(self, session_id: str) -> int:
-        """All sentences, hidden duplicates included."""
-        query = select(func.count(Sentence.id)).where(Sentence.session_id == session_id)
+        """All sentences, hidden duplicates included, those of removed files not."""
+        query = (
+            select(func.count(Sentence.id))
+            .join(Document, Document.id == Sentence.document_id)
+            .join(Upload, Upload.id == Document.upload_id)
+            .where(Sentence.session_id == session_id, Upload.removed_at.is_(None))
+        )
         with self._db.read() as session:
             return session.scalar(query) or 0
 

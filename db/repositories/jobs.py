@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, or_, select, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from db.engine import Database
 from db.models import Job, now
 from db.records import JobRecord
 from db.repositories.common import new_id, to_record
+from db.repositories.turns import read_waiting
 
 __all__ = ["MAX_ATTEMPTS", "JobRepository"]
 
@@ -24,6 +25,8 @@ MAX_ATTEMPTS = 2
 """A job whose worker died is tried once more; the second time it is likely the culprit."""
 
 ACTIVE = ("queued", "running")
+INTERRUPTED = {"interrupted": True}
+"""The result of an unfinished job whose worker has stopped in the middle of it."""
 
 
 class JobRepository:
@@ -68,20 +71,46 @@ class JobRepository:
             rows = session.scalars(query.order_by(Job.created_at.desc()))
             return [to_record(JobRecord, row) for row in rows]
 
-    def latest(self, session_id: str, kinds: Sequence[str] | None = None) -> JobRecord | None:
-        """The job submitted last, finished or not."""
-        query = select(Job).where(Job.session_id == session_id)
+    def latest(
+        self, session_id: str, kinds: Sequence[str] | None = None, *, without: Sequence[str] = ()
+    ) -> JobRecord | None:
+        """The job submitted last, finished or not; `without` names kinds that do not count."""
+        query = select(Job).where(Job.session_id == session_id, Job.kind.not_in(without))
         if kinds is not None:
             query = query.where(Job.kind.in_(kinds))
         with self._db.read() as session:
             row = session.scalar(query.order_by(Job.created_at.desc()).limit(1))
             return to_record(JobRecord, row) if row else None
 
-    def ahead_of(self, job: JobRecord) -> int:
-        """How many unfinished jobs were submitted before this one."""
-        query = select(Job.id).where(Job.state.in_(ACTIVE), Job.created_at < job.created_at)
+    def ahead_of(self, job_id: str, *, first: Sequence[str] = ()) -> list[JobRecord]:
+        """What is to be done before a queued job has its turn: what runs, then what waits.
+
+        Args:
+            first: as of `take`.
+        """
         with self._db.read() as session:
-            return len(list(session.scalars(query)))
+            running = list(session.scalars(select(Job).where(Job.state == "running")))
+            before = []
+            for waiting in read_waiting(session, first=first):
+                if waiting.id == job_id:
+                    break
+                before.append(waiting.id)
+            found = {row.id: row for row in session.scalars(select(Job).where(Job.id.in_(before)))}
+            waits = [found[each] for each in before]
+            return [to_record(JobRecord, row) for row in (*running, *waits)]
+
+    def typical_s(self, kind: str) -> float | None:
+        """How long jobs of a kind took lately (median of the last ten), in seconds."""
+        query = select(Job.started_at, Job.finished_at).where(
+            Job.kind == kind,
+            Job.state == "done",
+            Job.started_at.is_not(None),
+            Job.finished_at.is_not(None),
+        )
+        with self._db.read() as session:
+            rows = session.execute(query.order_by(Job.created_at.desc()).limit(10)).all()
+        took = sorted((end - start).total_seconds() for start, end in rows if start and end)
+        return took[len(took) // 2] if took else None
 
     def cancel(self, job_id: str) -> None:
         """A queued job is cancelled at once, a running one is asked to stop."""
@@ -101,36 +130,33 @@ class JobRepository:
     # ---- the worker's side ----
 
     def take(self, worker: str, *, first: Sequence[str] = ()) -> JobRecord | None:
-        """Take the oldest queued job; no two workers get the same one.
+        """Take the queued job whose turn it is; no two workers get the same one.
 
         Args:
             first: kinds that go ahead of all others.
         """
-        oldest = select(Job.id).where(Job.state == "queued")
         with self._db.read() as session:  # most polls find nothing: take no write lock for them
-            if session.scalar(oldest.limit(1)) is None:
+            if session.scalar(select(Job.id).where(Job.state == "queued").limit(1)) is None:
                 return None
         with self._db.write() as session:
-            late = Job.kind.not_in(first)  # false comes before true
-            job_id = session.scalar(oldest.order_by(late, Job.created_at, Job.id).limit(1))
-            if job_id is None:
+            waiting = read_waiting(session, first=first)
+            if not waiting:
                 return None
             taken = session.execute(
                 update(Job)
-                .where(Job.id == job_id, Job.state == "queued")
+                .where(Job.id == waiting[0].id, Job.state == "queued")
                 .values(
                     state="running",
                     worker=worker,
                     attempts=Job.attempts + 1,
-                    started_at=now(),
+                    started_at=func.coalesce(Job.started_at, now()),
                     heartbeat_at=now(),
-                    progress=0.0,
                     eta_s=None,
                     message="Starting",
                 )
                 .returning(Job.id)
             ).all()
-            row = session.get(Job, job_id) if taken else None
+            row = session.get(Job, waiting[0].id) if taken else None
             return to_record(JobRecord, row) if row else None
 
     def report(
@@ -144,6 +170,18 @@ class JobRepository:
     def beat(self, job_id: str, worker: str) -> None:
         """A sign of life."""
         self._update_mine(job_id, worker, heartbeat_at=now())
+
+    def others_wait(self, job: JobRecord, *, first: Sequence[str] = ()) -> tuple[bool, bool]:
+        """Whether a quick job waits, and whether another session's job does."""
+        query = select(Job.kind, Job.session_id).where(Job.state == "queued")
+        with self._db.read() as session:
+            rows = session.execute(query).all()
+        quick = any(kind in first for kind, _ in rows)
+        return quick, any(k not in first and owner != job.session_id for k, owner in rows)
+
+    def give_way(self, job_id: str, worker: str) -> None:
+        """Queue a job again that can go on later, because others wait."""
+        self._requeue(*_mine(job_id, worker), heartbeat_at=now())
 
     def must_stop(self, job_id: str, worker: str) -> bool:
         """Whether the job was cancelled, deleted with its session, or given to another worker."""
@@ -175,11 +213,12 @@ class JobRepository:
         )
 
     def give_back(self, worker: str) -> None:
-        """Queue the worker's job again: it is stopped on purpose, which is not the job's fault.
-
-        A job that was asked to stop is cancelled instead.
-        """
+        """Queue the worker's job again: it is stopped on purpose, which is not the job's fault."""
         mine = (Job.worker == worker, Job.state == "running")
+        self._requeue(*mine, result=INTERRUPTED, heartbeat_at=None)  # it keeps its turn
+
+    def _requeue(self, *mine: ColumnElement[bool], **values: Any) -> None:
+        """A job that was asked to stop is cancelled instead."""
         with self._db.write() as session:
             session.execute(
                 update(Job)
@@ -190,12 +229,7 @@ class JobRepository:
                 update(Job)
                 .where(*mine)
                 .values(
-                    state="queued",
-                    worker=None,
-                    attempts=Job.attempts - 1,
-                    progress=0.0,
-                    eta_s=None,
-                    message="",
+                    state="queued", worker=None, attempts=Job.attempts - 1, eta_s=None, **values
                 )
             )
 
@@ -236,8 +270,8 @@ class JobRepository:
                 if job.cancel_requested:
                     job.state, job.message, job.finished_at = "cancelled", "Cancelled", now()
                 elif job.attempts < MAX_ATTEMPTS:
-                    job.state, job.message, job.worker = "queued", "Starting again", None
-                    job.progress = 0.0
+                    job.state, job.worker, job.result = "queued", None, INTERRUPTED
+                    job.heartbeat_at = None  # it keeps its turn
                 else:
                     job.state, job.what, job.hint = "failed", what, hint
                     job.finished_at = now()

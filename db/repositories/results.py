@@ -85,6 +85,18 @@ class RunRepository:
             row = session.scalar(query.order_by(Run.created_at.desc()).limit(1))
             return to_record(RunRecord, row) if row else None
 
+    def latest_id(self, session_id: str, kind: str) -> str | None:
+        """The id of the newest run of a kind; its details, which may be long, are not read."""
+        query = select(Run.id).where(Run.session_id == session_id, Run.kind == kind)
+        with self._db.read() as session:
+            return session.scalar(query.order_by(Run.created_at.desc()).limit(1))
+
+    def get(self, session_id: str, run_id: str) -> RunRecord | None:
+        query = select(Run).where(Run.session_id == session_id, Run.id == run_id)
+        with self._db.read() as session:
+            row = session.scalar(query)
+            return to_record(RunRecord, row) if row else None
+
     def merges_with(self, session_id: str, kind: str) -> set[str]:
         """Ids of the merges that have a run of this kind."""
         query = select(Run.merge_id).where(Run.session_id == session_id, Run.kind == kind)

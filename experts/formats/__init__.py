@@ -1,13 +1,15 @@
 """Text formats: one module a format, chosen by file ending and content.
 
 To add a format, write a module that calls :func:`~experts.formats.base.register` and import it
-here.
+here. Documents that are no text (PDF, Word) are read by :mod:`experts.documents`.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import PurePath
 
+from experts.documents.reading import document_format, read_document
 from experts.errors import SamError
 from experts.formats import conll, jsonl, plain, table
 from experts.formats.base import FORMATS, MAX_LINE, Format, Options, Parsed, Record
@@ -20,6 +22,7 @@ __all__ = [
     "Format",
     "Options",
     "Parsed",
+    "ReadFile",
     "Record",
     "decode",
     "detect_format",
@@ -32,9 +35,8 @@ _SNIFFED = (jsonl.FORMAT, conll.FORMAT)
 _VAGUE = frozenset({"", ".txt", ".text", ".tsv", ".tab", ".dat", ".data", ".log"})
 
 _UNSUPPORTED = {
-    ".pdf": ("a PDF", "Copy its text and paste it, or save it as a .txt file."),
-    ".docx": ("a Word document", "Save it as plain text (.txt, UTF-8), or paste its text."),
-    ".doc": ("a Word document", "Save it as plain text (.txt, UTF-8), or paste its text."),
+    ".doc": ("an old Word document", "Open it in Word and save it as .docx."),
+    ".docm": ("a Word document with macros", "Open it in Word and save it as .docx."),
     ".odt": ("an OpenDocument text", "Save it as plain text (.txt, UTF-8), or paste its text."),
     ".rtf": ("a rich-text file", "Save it as plain text (.txt, UTF-8), or paste its text."),
     ".xlsx": ("a spreadsheet", "Save the sheet as CSV (UTF-8)."),
@@ -44,7 +46,6 @@ _UNSUPPORTED = {
     ".gz": ("an archive", "Unpack it and add the texts that are inside."),
 }
 _MAGIC = (
-    (b"%PDF-", ".pdf"),
     (b"{\\rtf", ".rtf"),
     (b"PK\x03\x04", ".zip"),
     (b"\x1f\x8b", ".gz"),
@@ -76,19 +77,39 @@ def detect_format(name: str, text: str) -> Format:
     return sniffed or by_ending or plain.FORMAT
 
 
-def read_file(name: str, data: bytes, options: Options) -> tuple[Format, Decoded, Parsed]:
+@dataclass(frozen=True, slots=True)
+class ReadFile:
+    """What was read: the format's key, the encoding (None: the file is no text), the records."""
+
+    key: str
+    encoding: str | None
+    parsed: Parsed
+
+
+def read_file(name: str, data: bytes, options: Options) -> ReadFile:
     """Decode and parse one file.
 
     Raises:
         SamError: the file is empty, not text, of an unsupported kind, has a line of more than
             ``MAX_LINE`` characters, or breaks its format's rules.
     """
+    document = document_format(name, data)
+    if document is not None:
+        _refuse_column(name, options)
+        pieces, notes = read_document(name, data, document)
+        records = [Record(text, None, number, part) for number, part, text in pieces]
+        return ReadFile(document.key, None, Parsed(records, notes))
     refuse_unsupported(name, data)
     decoded = decode(name, data)
     fmt = detect_format(name, decoded.text)
-    if options.column is not None and fmt is not table.FORMAT:
+    if fmt is not table.FORMAT:
+        _refuse_column(name, options)
+    return ReadFile(fmt.key, decoded.encoding, fmt.parse(name, decoded.text, options))
+
+
+def _refuse_column(name: str, options: Options) -> None:
+    if options.column is not None:
         raise SamError(
             f"{name} has no columns, so the column “{options.column}” cannot be chosen.",
             "Leave the column out; it is for CSV and TSV files.",
         )
-    return fmt, decoded, fmt.parse(name, decoded.text, options)

@@ -21,12 +21,14 @@ class Record:
         text: the text, never changed in any way that would move offsets.
         spans: gold spans sorted by position, ``()`` for "looked at, nothing there", ``None`` for
             "nobody says".
-        number: line or row of the file where the record begins, from 1.
+        number: line, row or page of the file where the record begins, from 1.
+        part: where in the file that is, in a person's words: "page 4". "": the file has no parts.
     """
 
     text: str
     spans: tuple[Span, ...] | None = None
     number: int = 1
+    part: str = ""
 
 
 @dataclass(frozen=True, slots=True)

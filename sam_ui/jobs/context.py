@@ -12,19 +12,26 @@ from typing import TYPE_CHECKING, Any
 from db.records import JobRecord
 from db.repositories import JobRepository
 from experts.errors import Cancelled
+from sam_ui.jobs.queue import QUICK
 
 if TYPE_CHECKING:
     from sam_ui.services import Services
     from sam_ui.services.engine import Engine
 
-__all__ = ["JobContext", "Progress", "RemainingTime"]
+__all__ = ["JobContext", "Paused", "Progress", "RemainingTime"]
 
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, message)."""
 
 REPORT_EVERY_S = 0.25
 ASK_EVERY_S = 0.2
+SLICE_S = 20.0
+"""How long a job that can pause works before the jobs of other sessions have their turn."""
 _NUMBERS = re.compile(r"\d+")
+
+
+class Paused(Exception):
+    """The job goes on later from where it is: others wait."""
 
 
 class RemainingTime:
@@ -79,6 +86,7 @@ class JobContext:
         self._asked_at = float("-inf")
         self._reported_at = float("-inf")
         self._clock = clock
+        self._began = clock()
         self._phase = ""
         self._remaining = RemainingTime(clock=clock)
 
@@ -135,3 +143,12 @@ class JobContext:
         self._asked_at = float("-inf")
         if self.cancelled():
             raise Cancelled
+
+    def give_way(self) -> None:
+        """Raise `Paused` when somebody waits for a quick job, or has waited long enough, and
+        `Cancelled` when the job is to stop; to be called where what is done is kept.
+        """
+        self.check()
+        quick, others = self._jobs.others_wait(self.job, first=QUICK)
+        if quick or (others and self._clock() - self._began >= SLICE_S):
+            raise Paused

@@ -8,6 +8,7 @@ from typing import Any
 
 from experts.spans import Span
 from sam_ui.jobs.context import JobContext, Progress
+from sam_ui.jobs.reading import read_all
 
 __all__ = ["HANDLERS"]
 
@@ -41,7 +42,9 @@ def match(context: JobContext) -> dict[str, Any]:
 
 
 def merge(context: JobContext) -> dict[str, Any]:
-    """Run the payload's recipes; payload: recipes, weights, label."""
+    """Run the payload's recipes; payload: recipes, weights, label, and merge_id where a merge of
+    that id, if it is there, is to be used.
+    """
     return {"merge_id": _merge(context, context.progress)}
 
 
@@ -74,15 +77,42 @@ def preview(context: JobContext) -> dict[str, Any]:
     return {}
 
 
+def compare(context: JobContext) -> dict[str, Any]:
+    """Read a few sentences with merges that have not read the texts; payload: merges, sentences,
+    types.
+    """
+    services, session_id, payload = context.services, context.session_id, context.payload
+    texts = [text for _, text in payload["sentences"]]
+    found = {}
+    for merge_id in payload["merges"]:
+        record = services.store.merge(session_id, merge_id)
+        assert record is not None  # a merge that is named exists, or has raised
+        paths = services.store.adapter_paths(record)
+        found[merge_id] = read_all(context, texts, payload["types"], paths, context.progress)
+    context.check()
+    services.merge.side_by_side.store(session_id, payload, found)
+    return {}
+
+
+def suggest(context: JobContext) -> dict[str, Any]:
+    """Look for what the texts are about: names that recur, types of the pool that fit."""
+    context.services.suggesting.compute(context.session_id, lambda: context.engine.embedder)
+    return {}
+
+
 def tidy(context: JobContext) -> dict[str, Any]:
     """Forget jobs that ended a week ago, and answers of the probe that are no longer used; delete
-    the files of jobs that were killed.
+    the files of jobs that were killed, and for good the sessions and texts that were removed a day
+    ago.
     """
     jobs = context.services.queue.jobs
     answers = context.services.store.answers
+    context.services.merge.bin.empty_old()
     return {
         "answers": answers.forget(older_than_s=FORGET_ANSWERS_AFTER_S),
         "forgotten": jobs.forget(older_than_s=FORGET_AFTER_S),
+        "purged": context.services.sessions.purge(),
+        "texts": context.services.corpus.forget_removed(),
         "removed": context.services.store.remove_leftovers(
             busy=lambda: jobs.others_running(context.job.id)
         ),
@@ -95,6 +125,8 @@ HANDLERS: dict[str, Callable[[JobContext], dict[str, Any]]] = {
     "predict": predict,
     "merge_and_predict": merge_and_predict,
     "preview": preview,
+    "compare": compare,
+    "suggest": suggest,
     "tidy": tidy,
 }
 
@@ -106,7 +138,7 @@ def _merge(context: JobContext, progress: Progress) -> str:
     session = services.store.session(session_id)
     recipes = [Recipe.model_validate(recipe) for recipe in context.payload["recipes"]]
     # The same at a second attempt: what the first has stored is not made again.
-    merge_id = context.job.id
+    merge_id = str(context.payload.get("merge_id") or context.job.id)
     if services.store.merges.get(session_id, merge_id) is not None:
         return merge_id
     folder = services.store.merge_folder(session_id, merge_id)
@@ -132,12 +164,7 @@ def _predict(context: JobContext, merge_id: str, progress: Progress) -> str:
     work = services.begin(context.session_id)
     record = services.store.merge(context.session_id, merge_id)
     assert record is not None  # a merge that is named exists, or has raised
-    found = context.engine.predict(
-        work.texts,
-        work.types,
-        services.store.adapter_paths(record),
-        progress=progress,
-        cancelled=context.cancelled,
-    )
+    paths = services.store.adapter_paths(record)
+    found = read_all(context, work.texts, work.types, paths, progress)
     context.check()
     return services.predict.store(work.session, merge_id, work.sentences, found)

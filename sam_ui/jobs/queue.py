@@ -19,7 +19,7 @@ REPLACES: dict[str, tuple[str, ...]] = {
 """Kinds that a new job makes pointless, beside its own: nobody wants both results."""
 
 
-QUICK = ("preview",)
+QUICK = ("preview", "compare", "suggest")
 """Kinds that take a second and that somebody is looking at: they go ahead of all others."""
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from db import DatabaseError
-from sam_ui.jobs.worker import ORPHAN_HINT, ORPHAN_WHAT
+from sam_ui.jobs.memory import KILLED
 
 if TYPE_CHECKING:
     from sam_ui.services import Services
@@ -25,10 +25,13 @@ __all__ = ["Supervisor"]
 
 log = logging.getLogger(__name__)
 
+WORKER = ["-m", "sam_ui.jobs.worker"]
+"""What Python runs as the worker: a process of its own, spawned, never forked."""
 WATCH_S = 0.25
 TERMINATE_S = 8.0
 MAX_STARTS = 5
 PER_S = 60.0
+TIDY_EVERY_S = 24 * 3600.0
 
 
 class Supervisor:
@@ -47,6 +50,7 @@ class Supervisor:
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._starts: deque[float] = deque(maxlen=MAX_STARTS)
+        self._tidied_at = 0.0
 
     @property
     def pid(self) -> int | None:
@@ -59,7 +63,7 @@ class Supervisor:
         if self._thread is not None:
             return
         self._stopping.clear()
-        self._services.queue.submit(None, "tidy", {})
+        self._tidy()
         self._spawn()
         self._thread = threading.Thread(target=self._watch, daemon=True, name="supervisor")
         self._thread.start()
@@ -91,7 +95,7 @@ class Supervisor:
         root = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(p for p in (root, os.environ.get("PYTHONPATH", "")) if p)
         environment = {**os.environ, **self._services.settings.as_env(), "PYTHONPATH": path}
-        command = [sys.executable, "-m", "sam_ui.jobs.worker"]
+        command = [sys.executable, *WORKER]
         command += ["--name", self._name, "--parent", str(os.getpid())]
         # Its own group: Ctrl+C in the terminal is for the app, which then ends the worker.
         self._process = subprocess.Popen(
@@ -101,6 +105,8 @@ class Supervisor:
 
     def _watch(self) -> None:
         while not self._stopping.wait(WATCH_S):
+            if time.monotonic() - self._tidied_at >= TIDY_EVERY_S:
+                self._tidy()
             process = self._process
             if process is not None:
                 if process.poll() is None:
@@ -112,6 +118,11 @@ class Supervisor:
                 self._rest()
             if not self._stopping.is_set():
                 self._try_spawn()
+
+    def _tidy(self) -> None:
+        self._tidied_at = time.monotonic()
+        with contextlib.suppress(DatabaseError):  # tomorrow is another day
+            self._services.queue.submit(None, "tidy", {})
 
     def _try_spawn(self) -> None:
         """The watch must go on when the system refuses a process (memory, too many of them)."""
@@ -138,7 +149,7 @@ class Supervisor:
     def _release(self) -> None:
         with contextlib.suppress(DatabaseError):  # else the next worker finds them by silence
             self._services.queue.jobs.release_orphans(
-                what=ORPHAN_WHAT, hint=ORPHAN_HINT, worker=self._name
+                what=KILLED[0], hint=KILLED[1], worker=self._name
             )
 
     def _give_up_queue(self) -> None:

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 from db import DatabaseError
 from db.records import JobRecord
 from experts.errors import Cancelled, SamError
-from sam_ui.jobs.context import JobContext
+from sam_ui.jobs.context import JobContext, Paused
+from sam_ui.jobs.memory import KILLED, advice, free_memory, out_of_memory
 from sam_ui.jobs.queue import QUICK
 from sam_ui.settings import Settings
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from sam_ui.services import Services
     from sam_ui.services.engine import Engine
 
-__all__ = ["ORPHAN_HINT", "ORPHAN_WHAT", "Worker", "main"]
+__all__ = ["Worker", "main"]
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +38,12 @@ POLL_S = 0.2
 BEAT_S = 1.0
 SILENT_S = 30.0
 """A worker without a sign of life for so long is dead (its heart beats every second)."""
+LOOK_S = 0.25
+"""How often to look whether the job is to stop."""
+STOP_LOOKS = 2
+"""A job that has not noticed after so many looks that it is to stop is cancelled without it."""
 GRACE_S = 5.0
 """How long a job may take to notice that its worker stops; less than the supervisor waits."""
-
-ORPHAN_WHAT = "The worker process stopped twice while it ran this."
-ORPHAN_HINT = "Press Try again; if it stops again, use fewer or shorter texts: memory may be short."
 
 Handler = Callable[[JobContext], dict[str, Any]]
 
@@ -90,7 +92,7 @@ class Worker:
 
     def run_one(self) -> bool:
         """Run the next queued job, if there is one; returns whether there was."""
-        self._jobs.release_orphans(what=ORPHAN_WHAT, hint=ORPHAN_HINT, silent_s=SILENT_S)
+        self._jobs.release_orphans(what=KILLED[0], hint=KILLED[1], silent_s=SILENT_S)
         job = self._jobs.take(self.name, first=QUICK)
         if job is None:
             return False
@@ -118,12 +120,18 @@ class Worker:
             result = handler(context)
         except Cancelled:
             self._stopped(job)
+        except Paused:
+            self._jobs.give_way(job.id, self.name)
         except SamError as error:
             self._jobs.fail(job.id, self.name, error.what, error.hint)
         except DatabaseError:
             self._failed(job, "The database could not be read or written.", "Press Try again.")
         except Exception as error:
-            self._failed(job, *(OUT_OF_MEMORY if _out_of_memory(error) else UNEXPECTED))
+            short = out_of_memory(error)
+            self._failed(job, *(advice(job.kind) if short else UNEXPECTED))
+            if short:
+                traceback.clear_frames(error.__traceback__)  # they hold what filled the memory
+                free_memory()
         else:
             self._jobs.finish(job.id, self.name, result)
 
@@ -149,17 +157,24 @@ class Worker:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _beat(self) -> None:
-        while not self.stopping.wait(BEAT_S):
+        looks, asked = 0, 0
+        while not self.stopping.wait(LOOK_S):
             if self._parent is not None and os.getppid() != self._parent:
                 log.info("the app is gone, the worker stops")
                 self.stopping.set()
                 break
-            job = self._current
-            if job is not None:
-                try:
+            job, looks = self._current, looks + 1
+            if job is None:
+                asked = 0
+                continue
+            try:
+                if looks % round(BEAT_S / LOOK_S) == 0:
                     self._jobs.beat(job, self.name)
-                except DatabaseError as error:
-                    log.warning("no sign of life could be given: %s", type(error).__name__)
+                asked = asked + 1 if self._jobs.must_stop(job, self.name) else 0
+                if asked == STOP_LOOKS:  # it is loading a model, say: nobody is to wait for that
+                    self._jobs.set_cancelled(job, self.name)
+            except DatabaseError as error:
+                log.warning("no sign of life could be given: %s", type(error).__name__)
         # The main thread ends by itself unless its job does not notice.
         if self._parent is not None:
             threading.Event().wait(GRACE_S)
@@ -169,23 +184,9 @@ class Worker:
                 os._exit(0)
 
 
-def _out_of_memory(error: Exception) -> bool:
-    # torch's errors by their names and words: the worker does not import torch for them
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "can't allocate memory" in str(error)
-        or "not enough memory" in str(error)
-    )
-
-
 UNEXPECTED = (
     "Something went wrong that SaM did not expect.",
     "Press Try again; if it happens again, report it with the lines of the log.",
-)
-OUT_OF_MEMORY = (
-    "There was not enough memory for this.",
-    "Close other programs or use fewer sentences, then press Try again.",
 )
 
 

@@ -15,8 +15,11 @@ from db.records import SentenceRecord, SessionRecord
 from experts.errors import SamError
 from experts.spans import Span
 from sam_ui.services.corpus import CorpusService
+from sam_ui.services.corrections import CorrectionService
 from sam_ui.services.drafts import DraftService
+from sam_ui.services.incoming import Incoming
 from sam_ui.services.jobs import JobService
+from sam_ui.services.links import LinkService
 from sam_ui.services.match import MatchService
 from sam_ui.services.merge import MergeService
 from sam_ui.services.pool import ExpertService
@@ -26,6 +29,7 @@ from sam_ui.services.sessions import SessionService
 from sam_ui.services.share import ShareService
 from sam_ui.services.state import step_states
 from sam_ui.services.store import Store, unpack_spans
+from sam_ui.services.suggesting import SuggestService
 from sam_ui.services.types import TypeService
 from sam_ui.services.views import BaseInfo, StepState
 
@@ -68,9 +72,13 @@ class Services:
         self.store = Store(settings, pool=pool)
         self.experts = ExpertService(self.store)
         self.corpus = CorpusService(self.store)
+        self.incoming = Incoming(self.corpus)
         self.types = TypeService(self.store, self.experts)
+        self.suggesting = SuggestService(self.store, self.experts, self.types)
         self.sessions = SessionService(self.store, self.corpus, self.types)
+        self.links = LinkService(self.store)
         self.drafts = DraftService(self.store)
+        self.corrections = CorrectionService(self.store)
         self.match = MatchService(self.store, self.experts)
         self.merge = MergeService(self.store)
         self.preview = PreviewService(self.store, self.merge)

@@ -36,6 +36,27 @@ class Domain:
 
         return list(nearest_exemplars(mean, cast("Expert", self)))
 
+    def pairs(self, vectors: Vectors, most: int = 3) -> list[tuple[int, str, float]]:
+        """The nearest pairs of a sentence and an exemplar, nearest first; none is in two pairs.
+
+        Args:
+            vectors: of the sentences, unit norm, (n, d).
+
+        Returns:
+            (index of the sentence, exemplar, cosine) of each pair.
+        """
+        import numpy as np
+
+        if not len(vectors) or not len(self.vectors):
+            return []
+        cosines = vectors @ self.vectors.T
+        found = []
+        for _ in range(min(most, *cosines.shape)):
+            i, j = np.unravel_index(int(np.argmax(cosines)), cosines.shape)
+            found.append((int(i), self.card.exemplars[int(j)], float(cosines[i, j])))
+            cosines[i], cosines[:, j] = -np.inf, -np.inf
+        return found
+
 
 class Domains:
     """Reads domains from the cards, or, where a card's vectors are those of another embedder (they

@@ -16,7 +16,7 @@ from experts.errors import Cancelled, SamError
 from experts.probing import MAX_PROBED, AnswerCache, MemoryCache, choose_candidates
 from experts.spans import Span, drop_overlaps, likeliest
 from sam_ui.services.domains import Domains
-from sam_ui.services.matching import ExpertMatch, MatchResult, expert_match, flat_map, spread
+from sam_ui.services.matching import ExpertMatch, MatchResult, expert_match, flat_map, near, spread
 from sam_ui.services.merge_data import MergeInputs, merge_data, where_to_merge
 from sam_ui.services.previewing import Previewer
 from sam_ui.services.probing import probe
@@ -215,6 +215,7 @@ class Engine:
             map_texts=[chosen[i] for i in shown],
             map_experts=regions,
             pool={expert.name: expert.card.hash for expert in experts},
+            pairs=near(vectors, chosen, domains),
         )
 
     def _check_match(self, texts: Sequence[str], types: Sequence[str]) -> list[Expert]:

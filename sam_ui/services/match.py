@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from db.records import RunRecord, ScoreRecord, SentenceRecord, SessionRecord
+from db.records import CorrectionRecord, RunRecord, ScoreRecord, SentenceRecord, SessionRecord
 from experts.errors import SamError
+from sam_ui.services.match_building import match_view
 from sam_ui.services.pool import ExpertService
-from sam_ui.services.probing import probe_note, probe_state
-from sam_ui.services.store import Store, pack_spans, unpack_spans
-from sam_ui.services.summary import summary
-from sam_ui.services.views import (
-    ExpertInfo,
-    ExpertScore,
-    MapExpert,
-    MapView,
-    MatchView,
-    ProbeSentence,
-)
+from sam_ui.services.recent import Recent
+from sam_ui.services.store import Store, pack_spans
+from sam_ui.services.views import MatchView
 
 if TYPE_CHECKING:
     from sam_ui.services.engine import MatchResult
@@ -34,6 +28,7 @@ class MatchService:
     def __init__(self, store: Store, experts: ExpertService) -> None:
         self._store = store
         self._experts = experts
+        self._views: Recent[Any, MatchView] = Recent(16)
 
     def start(
         self,
@@ -66,7 +61,7 @@ class MatchService:
             raise SamError("There are no texts yet.", "Upload or paste some in step 1.")
         if not self._store.types.list(session_id):
             raise SamError("There are no entity types yet.", "Name at least one in step 1.")
-        if not self._store.pool.list():
+        if not self._store.pool_seen():
             raise SamError("There are no experts in the pool.", "Add an expert first.")
         payload = {"samples": samples, "k": k, "seed": seed, "use_gold": use_gold}
         return self._store.queue.submit(session_id, "match", payload)
@@ -88,7 +83,13 @@ class MatchService:
         probed = [sentences[i] for i in result.probe]
         scores: list[ScoreRecord] = []
         for e in result.experts:
-            near = {"nearest": e.nearest}
+            near = {
+                "nearest": e.nearest,
+                "pairs": [
+                    [sentences[i].text, text, round(cosine, 4)]
+                    for i, text, cosine in result.pairs.get(e.name, ())
+                ],
+            }
             scores.append(ScoreRecord(e.name, "similarity", e.similarity, details=near))
             answers = result.answers.get(e.name)
             if answers is None:  # not probed
@@ -111,6 +112,7 @@ class MatchService:
                 "single": result.single,
                 "by_similarity": result.by_similarity,
                 "by_probe": result.by_probe,
+                "sentences": len(sentences),
                 "map_points": _rounded(result.map_points),
                 "map_texts": [sentences[i].text for i in result.map_texts],
                 "map_experts": {n: _rounded(p) for n, p in result.map_experts.items()},
@@ -120,42 +122,35 @@ class MatchService:
         )
 
     def latest(self, session_id: str) -> RunRecord | None:
-        return self._store.runs.latest(session_id, "match")
+        return self._store.latest_match(session_id)
 
     def result(self, session_id: str) -> MatchView | None:
-        """The last match, None before the first."""
+        """The last match, None before the first.
+
+        Corrections of its sentences count at once: scores and recommendation are as if they had
+        been known.
+        """
         session = self._store.session(session_id)
         run = self.latest(session_id)
         if run is None:
             return None
-        infos = self._experts.ever()
+        ids = [sentence_id for sentence_id, _, _ in run.details["probe"] if sentence_id is not None]
+        corrections = self._store.corrections.of(session_id, ids)
+        key = (run.id, self._store.pool_version(), _stamp(corrections))
+        view = self._views.get(key, lambda: self._view(session_id, run, corrections))
+        return replace(view, stale=match_is_stale(run, session, self._store))
+
+    def _view(
+        self, session_id: str, run: RunRecord, corrections: Mapping[int, CorrectionRecord | None]
+    ) -> MatchView:
         scores = self._store.runs.scores(session_id, run.id)
-        probe = {s.expert: s for s in scores if s.kind == "probe"}
-        experts = [
-            _expert_score(s, probe, run.details, infos.get(s.expert))
-            for s in scores
-            if s.kind == "similarity"
-        ]
-        experts.sort(
-            key=lambda e: (not e.recommended, e.probe_state == "none", -e.similarity, e.name)
-        )
-        gold = bool(run.params.get("use_gold"))
-        return MatchView(
-            run_id=run.id,
-            created_at=run.created_at,
-            stale=match_is_stale(run, session, self._store),
-            samples=run.params["samples"],
-            k=run.params["k"],
-            seed=run.params["seed"],
-            types=tuple(run.params["types"]),
-            experts=tuple(experts),
-            probe=_probe_sentences(run, probe),
-            map=_map_view(run.details, infos),
-            single=run.details["single"],
-            by_similarity=run.details["by_similarity"],
-            by_probe=run.details["by_probe"],
-            summary=summary(experts, len(run.details["probe"]), gold=gold),
-        )
+        infos = self._experts.ever({score.expert for score in scores})
+        return match_view(run, scores, infos, corrections)
+
+
+def _stamp(corrections: Mapping[int, CorrectionRecord | None]) -> tuple[Any, ...]:
+    """Another one whenever a correction is another."""
+    return tuple((known, c and c.updated_at) for known, c in sorted(corrections.items()))
 
 
 def match_is_stale(run: RunRecord, session: SessionRecord, store: Store) -> bool:
@@ -169,64 +164,3 @@ def match_is_stale(run: RunRecord, session: SessionRecord, store: Store) -> bool
 
 def _rounded(points: Sequence[tuple[float, float]]) -> list[list[float]]:
     return [[round(x, 4), round(y, 4)] for x, y in points]
-
-
-def _expert_score(
-    similarity: ScoreRecord,
-    probes: Mapping[str, ScoreRecord],
-    details: Mapping[str, Any],
-    info: ExpertInfo | None,
-) -> ExpertScore:
-    name = similarity.expert
-    probe = probes.get(name, ScoreRecord(name, "probe", None))
-    answers = probe.details.get("answers")
-    return ExpertScore(
-        name=name,
-        title=info.title if info else name,
-        domain=info.domain if info else "",
-        similarity=similarity.value or 0.0,
-        f1=probe.value,
-        low=probe.low,
-        high=probe.high,
-        support=probe.support,
-        enough=bool(probe.details.get("enough")),
-        per_type=probe.details.get("per_type", {}),
-        weight=details["single"].get(name, 0.0),
-        by_similarity=name in details["by_similarity"],
-        by_probe=name in details["by_probe"],
-        nearest=tuple(similarity.details.get("nearest", ())),
-        info=info,
-        probe_state=probe_state(answers),
-        note=probe_note(answers, len(probes)),
-    )
-
-
-def _probe_sentences(run: RunRecord, probe: Mapping[str, ScoreRecord]) -> tuple[ProbeSentence, ...]:
-    return tuple(
-        ProbeSentence(
-            sentence_id=sentence_id,
-            text=text,
-            answers={
-                name: unpack_spans(spans)
-                for name, score in probe.items()
-                if (spans := score.details["answers"][number]) is not None
-            },
-            gold=None if gold is None else unpack_spans(gold),
-        )
-        for number, (sentence_id, text, gold) in enumerate(run.details["probe"])
-    )
-
-
-def _map_view(details: Mapping[str, Any], infos: Mapping[str, ExpertInfo]) -> MapView:
-    return MapView(
-        points=tuple((x, y) for x, y in details["map_points"]),
-        texts=tuple(details["map_texts"]),
-        experts=tuple(
-            MapExpert(
-                name=name,
-                title=infos[name].title if name in infos else name,
-                points=tuple((x, y) for x, y in points),
-            )
-            for name, points in details["map_experts"].items()
-        ),
-    )

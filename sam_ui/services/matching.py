@@ -12,9 +12,15 @@ if TYPE_CHECKING:
     from experts.probe import ProbeScore
     from sam_ui.services.domains import Domain, Vectors
 
-__all__ = ["ExpertMatch", "MatchResult", "expert_match", "flat_map", "spread"]
+__all__ = ["ExpertMatch", "MatchResult", "expert_match", "flat_map", "near", "spread"]
 
 MAX_MAP_POINTS = 400
+MAX_EXEMPLAR_POINTS = 2400  # of all experts together: more is slow to draw and to send
+LEAST_EXEMPLAR_POINTS = 20
+MAX_PAIRED = 1000  # sentences among which the nearest pairs are looked for
+
+Pair = tuple[int, str, float]
+"""Index of a sentence, the exemplar nearest to it, their cosine."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class MatchResult:
         map_points: 2-D points; `map_texts` says by index which text each belongs to.
         map_experts: expert name -> 2-D points of its exemplars, of the experts that were probed.
         pool: name -> hash of every expert that took part.
+        pairs: expert name -> its nearest pairs, of the experts that were probed.
     """
 
     experts: list[ExpertMatch]
@@ -59,6 +66,7 @@ class MatchResult:
     map_texts: list[int]
     map_experts: dict[str, list[tuple[float, float]]]
     pool: dict[str, str] = field(default_factory=dict)
+    pairs: dict[str, list[Pair]] = field(default_factory=dict)
 
 
 def expert_match(
@@ -90,21 +98,39 @@ def spread(count: int, most: int) -> list[int]:
     return [i * count // most for i in range(most)]
 
 
+def near(
+    vectors: Vectors, indices: Sequence[int], domains: Mapping[str, Domain]
+) -> dict[str, list[Pair]]:
+    """The nearest pairs of each expert.
+
+    Args:
+        vectors: of the sentences, (n, d).
+        indices: what each of them is called in the result.
+    """
+    some = spread(len(vectors), MAX_PAIRED)
+    part = vectors[some]
+    return {
+        name: [(indices[some[i]], text, cosine) for i, text, cosine in domain.pairs(part)]
+        for name, domain in domains.items()
+    }
+
+
 def flat_map(
     vectors: Vectors, domains: Mapping[str, Domain]
 ) -> tuple[list[tuple[float, float]], list[int], dict[str, list[tuple[float, float]]]]:
-    """Points of a spread part of the vectors, which part that is, and each expert's points."""
+    """Points of a spread part of the vectors, which part that is, and points of each expert."""
     import numpy as np
 
     from experts.similarity import project_2d
 
     shown = spread(len(vectors), MAX_MAP_POINTS)
+    each = max(LEAST_EXEMPLAR_POINTS, MAX_EXEMPLAR_POINTS // max(1, len(domains)))
     try:
         mine, theirs = project_2d(vectors[shown], [d.vectors for d in domains.values()])
     except np.linalg.LinAlgError:  # exemplars that are all alike: no map is better than no match
         return [], [], {name: [] for name in domains}
     regions = {
-        name: [(float(x), float(y)) for x, y in points]
+        name: [(float(x), float(y)) for x, y in points[spread(len(points), each)]]
         for name, points in zip(domains, theirs, strict=True)
     }
     return [(float(x), float(y)) for x, y in mine], shown, regions

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import builtins
 import math
-import shutil
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from db.records import MergeRecord, RunRecord, SessionRecord
+from db.records import SessionRecord
 from experts.errors import SamError
 from sam_ui.services.comparing import Comparisons
-from sam_ui.services.merge_data import WHY_NOT, ExpertFit, MergeInputs, mean_coefficients
+from sam_ui.services.merge_bin import DeletedMerge, MergeBin
+from sam_ui.services.merge_compare import MergeComparisons
+from sam_ui.services.merge_data import WHY_NOT, ExpertFit, MergeInputs
+from sam_ui.services.merge_info import found_weights, merge_info
+from sam_ui.services.merge_scores import MergeScore, MergeScores
 from sam_ui.services.merge_views import CompatibilityView
 from sam_ui.services.recipes import make_recipes
 from sam_ui.services.store import Store, unpack_spans
@@ -25,12 +28,23 @@ if TYPE_CHECKING:
 __all__ = ["MergeService"]
 
 
+MAX_NAME = 100
+
+
 class MergeService:
-    """Merges of a session."""
+    """Merges of a session.
+
+    Attributes:
+        bin: deleted merges.
+        side_by_side: two merges compared.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._comparisons = Comparisons(store)
+        self._scores = MergeScores(store)
+        self.bin = MergeBin(store)
+        self.side_by_side = MergeComparisons(store, self._scores)
 
     def methods(self) -> builtins.list[type[MergeMethod]]:
         """All merge methods, with key, name, summary and parameters; imports torch at first."""
@@ -50,7 +64,7 @@ class MergeService:
         predict: bool = True,
         label: str = "",
     ) -> str:
-        """Queue a merge.
+        """Queue a merge. One of the same recipe that is there already is used again.
 
         Args:
             weights: expert name -> weight as the person set it; 0 leaves an expert out.
@@ -77,11 +91,21 @@ class MergeService:
         )
         self._check_inputs(session_id, method, [name for name, w in weights.items() if w])
         titles = [self._store.pool.get(name).card.title for name, w in weights.items() if w]
+        dumped = [recipe.model_dump(mode="json") for recipe in recipes]
+        same = None if label else self._same(session_id, dumped)
         payload = {
-            "recipes": [recipe.model_dump(mode="json") for recipe in recipes],
+            "recipes": dumped,
             "weights": {name: weight for name, weight in weights.items() if weight},
-            "label": " ".join(label.split())[:100] or _label(titles),
-        }
+            "label": _clean(label) or self._free_label(session_id, _label(titles)),
+        } | ({"merge_id": same} if same else {})
+        if same:
+            session = self._store.session(session_id)
+            self._store.history.renew(
+                session_id,
+                same,
+                corpus_revision=session.corpus_revision,
+                types_revision=session.types_revision,
+            )
         return self._store.queue.submit(
             session_id, "merge_and_predict" if predict else "merge", payload
         )
@@ -124,6 +148,31 @@ class MergeService:
             if run
             else None,
         )
+
+    def _free_label(self, session_id: str, label: str) -> str:
+        """`label`, with a number where a merge has that name already."""
+        taken = {merge.label for merge in self._store.merges.list(session_id)}
+        numbers = (f"{label} ({n})" for n in range(2, len(taken) + 3))
+        return label if label not in taken else next(n for n in numbers if n not in taken)
+
+    def _same(self, session_id: str, recipes: builtins.list[dict[str, Any]]) -> str | None:
+        """The newest merge that running these recipes would make again, if its files are there."""
+        from experts.merging.registry import get_method
+
+        session = self._store.session(session_id)
+        now = (session.corpus_revision, session.types_revision)
+        reads = get_method(recipes[0]["method"]).needs != "none"
+        for record in self._store.merges.list(session_id):
+            if record.recipes != recipes:
+                continue
+            if reads and (record.corpus_revision, record.types_revision) != now:
+                continue
+            try:
+                self._store.adapter_paths(record)
+            except SamError:
+                continue
+            return record.id
+        return None
 
     def missing(self, session_id: str) -> dict[str, tuple[str, str]]:
         """Of `MergeMethod.needs`, the kinds that the session lacks: what to say and what to do."""
@@ -212,7 +261,7 @@ class MergeService:
             details={
                 "weights": payload["weights"],
                 "seconds": sum(m.seconds for m in merged),
-                "found": [_found(m) for m in merged],
+                "found": [found_weights(m) for m in merged],
                 "note": " ".join(dict.fromkeys(m.note for m in merged if m.note)),
             },
             retained_energy=min(m.retained_energy for m in merged),
@@ -223,10 +272,10 @@ class MergeService:
     def list(self, session_id: str) -> builtins.list[MergeInfo]:
         """The history, newest first."""
         session = self._store.session(session_id)
-        match = self._store.runs.latest(session_id, "match")
+        match = self._store.latest_match(session_id)
         predicted = self._store.runs.merges_with(session_id, "predict")
         return [
-            _merge_info(record, session, match, record.id in predicted)
+            merge_info(record, session, match, record.id in predicted)
             for record in self._store.merges.list(session_id)
         ]
 
@@ -235,73 +284,51 @@ class MergeService:
         for info in self.list(session_id):
             if info.id == merge_id:
                 return info
-        raise SamError("This merge does not exist any more.", "Choose another merge.")
+        raise _gone()
+
+    def rename(self, session_id: str, merge_id: str, label: str) -> None:
+        """Give a merge another name.
+
+        Raises:
+            SamError: the name is empty, or the session has no such merge.
+        """
+        name = _clean(label)
+        if not name:
+            raise SamError("A merge needs a name.", "Type at least one character.")
+        if not self._store.history.rename(session_id, merge_id, name):
+            raise _gone()
+
+    def scores(self, session_id: str) -> dict[str, MergeScore]:
+        """Merge -> how good it is, as far as that is known; of those that have read the texts."""
+        return self._scores.of(session_id)
 
     def delete(self, session_id: str, merge_id: str) -> None:
-        """Delete a merge with its predictions and files.
+        """Delete a merge with its predictions and files; `restore` undoes it for a while.
 
         Raises:
             SamError: the session has no such merge.
         """
-        self.get(session_id, merge_id)
-        self._store.merges.delete(session_id, merge_id)
-        for folder in (self._store.merge_folder, self._store.export_folder):
-            shutil.rmtree(folder(session_id, merge_id), ignore_errors=True)
+        self.bin.delete(session_id, merge_id)
+
+    def deleted(self, session_id: str) -> builtins.list[DeletedMerge]:
+        """Merges that were deleted lately and can be put back, newest first."""
+        return self.bin.list(session_id)
+
+    def restore(self, session_id: str, merge_id: str) -> str:
+        """Put a deleted merge back; returns its name.
+
+        Raises:
+            SamError: it is not there any more.
+        """
+        return self.bin.restore(session_id, merge_id)
 
 
-def is_stale(record: MergeRecord, session: SessionRecord, match: RunRecord | None) -> bool:
-    """Whether texts, types or match have changed since the merge."""
-    revisions = (record.corpus_revision, record.types_revision)
-    changed = revisions != (session.corpus_revision, session.types_revision)
-    return changed or (match is not None and match.created_at > record.created_at)
+def _gone() -> SamError:
+    return SamError("This merge does not exist any more.", "Choose another merge.")
 
 
-def _merge_info(
-    record: MergeRecord, session: SessionRecord, match: RunRecord | None, predicted: bool
-) -> MergeInfo:
-    first = record.recipes[0]
-    kept = record.details.get("found", [])  # an older version did not keep it
-    found = [shown for part in kept for shown in _shown(part)]
-    return MergeInfo(
-        id=record.id,
-        label=record.label,
-        created_at=record.created_at,
-        method=first["method"],
-        parameters=first["parameters"],
-        rank=first["rank"],
-        dual=len(record.recipes) > 1,
-        weights=record.details["weights"],
-        recipes=tuple(record.recipes),
-        retained_energy=record.retained_energy,
-        seconds=record.details["seconds"],
-        stale=is_stale(record, session, match),
-        predicted=predicted,
-        found=tuple(weights for _, weights in found) if len(found) == len(kept) else (),
-        layerwise=any(layerwise for layerwise, _ in found),
-        note=record.details.get("note", ""),
-    )
-
-
-def _found(merged: MergedAdapter) -> dict[str, Any]:
-    """What the method made of the weights, as kept with a merge; {} where it has none to show."""
-    if merged.weights is not None:
-        return {"weights": merged.weights}
-    if merged.coefficients is None:
-        return {}
-    rounded = {
-        name: {module: float(f"{value:.6g}") for module, value in of.items()}
-        for name, of in merged.coefficients.items()
-    }
-    return {"coefficients": rounded}
-
-
-def _shown(kept: Mapping[str, Any]) -> builtins.list[tuple[bool, dict[str, float]]]:
-    """Whether the weights differ between layers, and one weight an expert; [] for none."""
-    if "weights" in kept:
-        return [(False, dict(kept["weights"]))]
-    if "coefficients" in kept:
-        return [(True, mean_coefficients(kept["coefficients"]))]
-    return []
+def _clean(label: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in label).split())[:MAX_NAME]
 
 
 def _label(titles: Sequence[str]) -> str:

@@ -6,7 +6,8 @@ As in `sam_ui.services.views`: plain frozen dataclasses, offsets in code points,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from experts.spans import Span
 
@@ -32,11 +33,19 @@ class PreviewSentence:
 
 @dataclass(frozen=True, slots=True)
 class PreviewView:
-    """The last finished preview: expert name -> weight, and what it found with them."""
+    """The last finished preview.
+
+    Attributes:
+        weights: expert name -> weight that it was read with.
+        method: that it was read with: a method that first has to learn is shown as a weighted sum.
+        asked: what it was asked for, to compare with what is asked for now
+            (`PreviewService.asked`).
+    """
 
     weights: Mapping[str, float]
     method: str
     sentences: tuple[PreviewSentence, ...]
+    asked: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

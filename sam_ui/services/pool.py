@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from sam_ui.services.store import Store
 from sam_ui.services.views import ExpertInfo
 
-__all__ = ["ExpertService", "expert_info"]
+if TYPE_CHECKING:
+    from sam_ui.services.store import Store
+
+__all__ = ["ExpertService", "expert_info", "expert_types"]
 
 
 class ExpertService:
@@ -20,30 +22,27 @@ class ExpertService:
 
     def list(self) -> list[ExpertInfo]:
         """All experts of the pool, in its order."""
-        return [
-            expert_info(e.name, e.card.model_dump(mode="json"), bundled=e.bundled)
-            for e in self._store.pool.list()
-        ]
+        return [seen.info for seen in self._store.pool_seen().values()]
 
     def get(self, name: str) -> ExpertInfo:
         """Raises `SamError` for an unknown expert, naming the nearest."""
+        seen = self._store.pool_seen()
+        if name in seen:
+            return seen[name].info
         expert = self._store.pool.get(name)
         return expert_info(expert.name, expert.card.model_dump(mode="json"), bundled=expert.bundled)
 
-    def ever(self) -> dict[str, ExpertInfo]:
-        """By name, all experts that were ever in the pool."""
-        known = {e.name: expert_info(e.name, e.card) for e in self._store.experts.all()}
-        known.update((info.name, info) for info in self.list())
-        return known
+    def ever(self, names: Iterable[str] | None = None) -> dict[str, ExpertInfo]:
+        """By name, experts that were ever in the pool: these, or all."""
+        known = {info.name: info for info in self.list()}
+        if names is not None and set(names) <= known.keys():
+            return known
+        gone = {e.name: expert_info(e.name, e.card) for e in self._store.experts.all()}
+        return gone | known
 
     def types(self) -> builtins.list[tuple[ExpertInfo, builtins.list[tuple[str, str]]]]:
         """Each expert with the (name, definition) of its types."""
-        result = []
-        for expert in self._store.pool.list():
-            card = expert.card.model_dump(mode="json")
-            info = expert_info(expert.name, card, bundled=expert.bundled)
-            result.append((info, [_type(t) for t in card.get("types") or []]))
-        return result
+        return [(seen.info, list(seen.types)) for seen in self._store.pool_seen().values()]
 
 
 def expert_info(name: str, card: Mapping[str, Any], *, bundled: bool = False) -> ExpertInfo:
@@ -62,6 +61,11 @@ def expert_info(name: str, card: Mapping[str, Any], *, bundled: bool = False) ->
         training=_training(card),
         bundled=bundled,
     )
+
+
+def expert_types(card: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The (name, definition) of a card's types."""
+    return tuple(_type(entry) for entry in card.get("types") or [])
 
 
 def _type(entry: Any) -> tuple[str, str]:

@@ -16,6 +16,7 @@ __all__ = ["KIND", "PreviewService", "changes"]
 
 KIND = "preview"
 KEY = "preview"
+SET_KEY = "preview-set"
 SHOWN = 3
 
 
@@ -56,6 +57,7 @@ class PreviewService:
             raise SamError("There are no texts yet.", "Upload or paste some in step 1.")
         if not types:
             raise SamError("There are no entity types yet.", "Name at least one in step 1.")
+        asked = self.asked(weights, method=method, parameters=parameters, rank=rank, dual=dual)
         if get_method(method).needs != "none":
             method, parameters = "linear", {}
         recipes = self._merges.recipes(
@@ -66,8 +68,38 @@ class PreviewService:
             "weights": {name: weight for name, weight in weights.items() if weight},
             "sentences": [[sentence.id, sentence.text] for sentence in sentences],
             "types": types,
+            "asked": asked,
         }
         return self._store.queue.submit(session_id, KIND, payload)
+
+    @staticmethod
+    def asked(
+        weights: Mapping[str, float],
+        *,
+        method: str = "linear",
+        parameters: Mapping[str, Any] | None = None,
+        rank: int | None = None,
+        dual: bool = False,
+    ) -> dict[str, Any]:
+        """What a preview is asked for, ready for JSON; arguments as of `start`."""
+        return {
+            "weights": {name: weight for name, weight in weights.items() if weight},
+            "method": method,
+            "parameters": dict(parameters or {}),
+            "rank": rank,
+            "dual": dual,
+        }
+
+    def others(self, session_id: str) -> None:
+        """Show three other sentences from the next preview on; after the last the first again."""
+        number = self._number(session_id) + 1
+        if not self._set(session_id, number):
+            number = 0
+        self._store.sessions.set_setting(session_id, SET_KEY, number)
+
+    def has_others(self, session_id: str) -> bool:
+        """Whether there are more sentences than those that are shown."""
+        return self._store.corpus.count(session_id) > SHOWN
 
     def running(self, session_id: str) -> bool:
         """Whether a preview waits or runs."""
@@ -89,7 +121,7 @@ class PreviewService:
             }
             for (ident, text), spans in zip(payload["sentences"], found, strict=True)
         ]
-        kept = {key: payload[key] for key in ("weights", "types", "recipes")}
+        kept = {key: payload[key] for key in ("weights", "types", "recipes", "asked")}
         self._store.sessions.set_setting(session_id, KEY, {**kept, "sentences": rows})
 
     def result(self, session_id: str) -> PreviewView | None:
@@ -106,19 +138,31 @@ class PreviewService:
             weights=kept["weights"],
             method=kept["recipes"][0]["method"],
             sentences=tuple(_sentence(row) for row in kept["sentences"]),
+            asked=kept.get("asked", {}),  # an older version did not keep it
         )
 
     def _sentences(self, session_id: str) -> list[SentenceRecord]:
-        """Those of the probe in which the experts found most, else the first of the corpus."""
-        run = self._store.runs.latest(session_id, "match")
+        number = self._number(session_id)
+        return self._set(session_id, number) or self._set(session_id, 0)
+
+    def _number(self, session_id: str) -> int:
+        return int(self._store.session(session_id).settings.get(SET_KEY) or 0)
+
+    def _set(self, session_id: str, number: int) -> list[SentenceRecord]:
+        """Three sentences: first those of the probe in which the experts found most, then the
+        others in the order of the texts; [] beyond the last.
+        """
+        run = self._store.latest_match(session_id)
         telling = self._telling(session_id, run) if run is not None else []
-        if telling:
-            sentences = self._store.corpus.sentences(session_id)
-            rows = {s.id: s for s in sentences}
-            chosen = [rows[i] for i in telling if i in rows][:SHOWN]
-            if chosen:
-                return sorted(chosen, key=lambda s: s.position)
-        return self._store.corpus.sentences(session_id, limit=SHOWN)
+        there = {row.id: row for row in self._store.history.sentences(session_id, telling)}
+        ids = [ident for ident in telling if ident in there]
+        full = -(-len(ids) // SHOWN)
+        if number < full:
+            chosen = [there[ident] for ident in ids[number * SHOWN : (number + 1) * SHOWN]]
+            return sorted(chosen, key=lambda row: row.position)
+        # The probe's come again among all: better than to search the texts for others.
+        first = (number - full) * SHOWN
+        return self._store.corpus.sentences(session_id, offset=first, limit=SHOWN)
 
     def _telling(self, session_id: str, run: RunRecord) -> list[int]:
         """Ids of the probe's sentences, those with most answers of all experts first."""

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from db import is_read_only
 from db.records import MergeRecord
 from experts.errors import SamError
 from sam_ui.services.pool import ExpertService
@@ -151,7 +152,11 @@ class ShareService:
         return target / f"{slug}-{merge.id[:6]}-{end}"
 
     def _note(self, session_id: str, merge: MergeRecord) -> None:
-        """Remember that this was handed over; once, until there is something newer."""
+        """Remember that this was handed over; once, until there is something newer. To somebody
+        who may only look nothing is handed over on behalf of the session.
+        """
+        if is_read_only():
+            return
         session = self._store.session(session_id)
         now = (session.corpus_revision, session.types_revision)
         last = self._store.runs.latest(session_id, "export", merge_id=merge.id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sam_ui.services.match import match_is_stale
-from sam_ui.services.merge import is_stale
+from sam_ui.services.merge_info import is_stale
 from sam_ui.services.store import Store
 from sam_ui.services.views import StepState
 
@@ -35,7 +35,7 @@ def step_states(store: Store, session_id: str) -> dict[str, StepState]:
         "review": "todo",
         "share": "todo",
     }
-    match = store.runs.latest(session_id, "match")
+    match = store.latest_match(session_id)
     if match is not None:
         states["match"] = "stale" if match_is_stale(match, session, store) else "done"
     merge = store.merge(session_id, None)

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from db import Database, DatabaseError, UnknownSchemaError, migrate
-from db.records import ExpertRecord, MergeRecord, SentenceRecord, SessionRecord
+from db.records import ExpertRecord, MergeRecord, RunRecord, SentenceRecord, SessionRecord
 from db.repositories import (
+    CopyRepository,
     CorpusRepository,
+    CorrectionRepository,
     ExpertRepository,
+    LinkRepository,
+    MergeHistoryRepository,
     MergeRepository,
     PredictionRepository,
     ProbeAnswerRepository,
+    RemovalRepository,
+    RenamingRepository,
     RunRepository,
     SessionRepository,
     TypeRepository,
@@ -25,6 +31,8 @@ from experts.embedded import EMBEDDED_BASE
 from experts.errors import SamError
 from experts.spans import Span
 from sam_ui.jobs.queue import JobQueue
+from sam_ui.services.recent import Recent
+from sam_ui.services.seen import SeenExpert, SeenPool
 from sam_ui.services.views import SentenceRow
 
 if TYPE_CHECKING:
@@ -116,15 +124,23 @@ class Store:
         self.changing = threading.RLock()
         self.database = Database(settings.db_url)
         self.sessions = SessionRepository(self.database)
+        self.links = LinkRepository(self.database)
+        self.copies = CopyRepository(self.database)
         self.corpus = CorpusRepository(self.database)
+        self.removal = RemovalRepository(self.database)
         self.types = TypeRepository(self.database)
+        self.renaming = RenamingRepository(self.database)
+        self.corrections = CorrectionRepository(self.database)
         self.experts = ExpertRepository(self.database)
         self.runs = RunRepository(self.database)
         self.merges = MergeRepository(self.database)
+        self.history = MergeHistoryRepository(self.database)
         self.predictions = PredictionRepository(self.database)
         self.answers = ProbeAnswerRepository(self.database)
         self.queue = JobQueue(self.database)
         self._pool = pool
+        self._pool_seen = SeenPool()
+        self._matches: Recent[str, RunRecord | None] = Recent(16)
 
     @cached_property
     def pool(self) -> Pool:
@@ -152,9 +168,21 @@ class Store:
             raise SamError("This merge does not exist any more.", "Choose another merge.")
         return record
 
+    def pool_seen(self) -> Mapping[str, SeenExpert]:
+        """What the screens need of every expert that is in the pool now, by name, in its order.
+
+        The cards are read anew only when the pool's folders have changed.
+        """
+        return self._pool_seen.get(self.pool)
+
+    def pool_version(self) -> int:
+        """Another number whenever `pool_seen` is another."""
+        self.pool_seen()
+        return self._pool_seen.version
+
     def pool_hashes(self) -> dict[str, str]:
         """Name -> hash of every expert that is in the pool now."""
-        return {expert.name: expert.card.hash for expert in self.pool.list()}
+        return {name: seen.hash for name, seen in self.pool_seen().items()}
 
     def remember_pool(self) -> None:
         """Bring the cache of the pool up to date, so that results can name experts for ever."""
@@ -169,6 +197,13 @@ class Store:
                 for expert in self.pool.list()
             ]
         )
+
+    def latest_match(self, session_id: str) -> RunRecord | None:
+        """The newest match; its long details are read once, since a run never changes."""
+        run_id = self.runs.latest_id(session_id, "match")
+        if run_id is None:
+            return None
+        return self._matches.get(run_id, lambda: self.runs.get(session_id, run_id))
 
     def merge_folder(self, session_id: str, merge_id: str) -> Path:
         return self.settings.session_dir(session_id) / "merges" / merge_id
@@ -194,7 +229,7 @@ class Store:
             return 0
         gone: list[Path] = []
         for folder, inside in parts.items():
-            if self.sessions.get(folder.name) is None:
+            if not self.sessions.known(folder.name):
                 gone.append(folder)
                 continue
             known = {merge.id for merge in self.merges.list(folder.name)}

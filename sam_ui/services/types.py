@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Sequence
+from dataclasses import replace
 
 from db.records import TypeRecord
 from experts.corpus import EntityType, check_types, parse_types
-from sam_ui.services.palette import next_color
+from experts.errors import SamError
+from sam_ui.services.palette import PALETTE, next_color
 from sam_ui.services.pool import ExpertService
 from sam_ui.services.store import Store
 from sam_ui.services.views import TypeInfo, TypeSuggestion
 
-__all__ = ["TypeService"]
+__all__ = ["SUGGESTED", "TypeService"]
+
+SUGGESTED = "suggested"
+"""Where a session keeps how well types fit its texts; `services.suggesting` writes it."""
+LEFTOVERS = frozenset(("example", "misc", "miscellaneous", "other"))
+"""Types of training corpora that nobody looks for, and so are those that begin with “other”."""
 
 
 class TypeService:
@@ -75,24 +82,71 @@ class TypeService:
             known = [EntityType(t.name, t.definition) for t in self.list(session_id)]
             return self._set(session_id, [t for t in known if t.name != name])
 
+    def change(
+        self, session_id: str, name: str, *, to: str, definition: str, color: str = ""
+    ) -> builtins.list[TypeInfo]:
+        """Change one type, in its place; what the session knows of it follows the name.
+
+        Args:
+            name: as it is called now.
+            to: the new name, or the same.
+            definition: what it means, one line.
+            color: one of the palette; another type that has it gets this one's. "" keeps it.
+
+        Raises:
+            SamError: there is no such type, the new name is refused or taken, or the colour is
+                none of the palette.
+        """
+        definition, wanted = " ".join(definition.split()), check_types([to])[0]
+        with self._store.changing:
+            types = self._store.types.list(session_id)
+            mine = next((t for t in types if t.name == name), None)
+            if mine is None:
+                raise SamError(f"There is no type “{name}” any more.", "Add it again.")
+            if any(t.name.casefold() == wanted.casefold() for t in types if t is not mine):
+                raise SamError(f"There is a type “{wanted}” already.", "Choose another name.")
+            if color not in ("", mine.color, *PALETTE):
+                raise SamError("This is no colour for types.", "Choose one of those shown.")
+            if wanted != name and not self._store.renaming.rename(session_id, name, wanted):
+                raise SamError(f"There is no type “{name}” any more.", "Add it again.")
+            records = []
+            for kind in types:
+                if kind is mine:
+                    kind = TypeRecord(wanted, definition, color or mine.color)
+                elif kind.color == color:
+                    kind = replace(kind, color=mine.color)
+                records.append(kind)
+            self._store.types.replace(session_id, records)
+            return self.list(session_id)
+
     def suggestions(self, session_id: str, limit: int = 12) -> builtins.list[TypeSuggestion]:
         """Types of the pool's experts that the session lacks.
 
-        Those of experts that the last match found similar come first, then those that several
-        experts know.
+        Those that fit the texts best come first, as far as that has been looked at; else those of
+        experts that the last match found similar, then those that several experts know.
         """
         mine = {t.name.casefold() for t in self.list(session_id)}
-        run = self._store.runs.latest(session_id, "match")
-        scores = self._store.runs.scores(session_id, run.id) if run else []
-        similarity = {s.expert: s.value or 0.0 for s in scores if s.kind == "similarity"}
+        similarity = self._similarity(session_id)
+        session = self._store.session(session_id)
+        kept = session.settings.get(SUGGESTED) or {}
+        fit = kept.get("fit", {}) if kept.get("revision") == session.corpus_revision else {}
         found: dict[str, tuple[float, str, str, builtins.list[str]]] = {}
         for info, definitions in self._experts.types():
             for name, definition in definitions:
                 key = name.casefold()
-                if key in mine:
+                if key in mine or key in LEFTOVERS or key.startswith("other "):
                     continue
                 value, shown, text, experts = found.get(key, (0.0, name, definition, []))
                 value += similarity.get(info.name, 1.0 if not similarity else 0.0)
                 found[key] = (value, shown, text or definition, [*experts, info.name])
-        ranked = sorted(found.values(), key=lambda f: (-f[0], f[1]))
-        return [TypeSuggestion(f[1], f[2], tuple(f[3])) for f in ranked[: max(0, limit)]]
+        worst = min(fit.values(), default=0.0)
+        ranked = sorted(
+            found.items(), key=lambda item: (-fit.get(item[0], worst), -item[1][0], item[1][1])
+        )
+        rows = [f for _, f in ranked[: max(0, limit)]]
+        return [TypeSuggestion(f[1], f[2], tuple(f[3])) for f in rows]
+
+    def _similarity(self, session_id: str) -> dict[str, float]:
+        run = self._store.latest_match(session_id)
+        scores = self._store.runs.scores(session_id, run.id) if run else []
+        return {s.expert: s.value or 0.0 for s in scores if s.kind == "similarity"}

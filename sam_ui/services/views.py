@@ -13,6 +13,14 @@ from typing import Any, Literal
 
 from experts.corpus import EntityType, FileReport
 from experts.spans import Span
+from sam_ui.services.match_views import (
+    ExpertScore,
+    MapExpert,
+    MapView,
+    MatchView,
+    NearPair,
+    ProbeSentence,
+)
 
 __all__ = [
     "STEPS",
@@ -29,6 +37,7 @@ __all__ = [
     "MapView",
     "MatchView",
     "MergeInfo",
+    "NearPair",
     "PredictionPage",
     "PredictionRow",
     "ProbeSentence",
@@ -50,7 +59,13 @@ STEPS = ("upload", "match", "merge", "review", "share")
 
 @dataclass(frozen=True, slots=True)
 class SessionInfo:
-    """One person's piece of work. `token` opens it (URL ``?session=TOKEN``): it is a secret."""
+    """One person's piece of work, as the link shows it that opened it.
+
+    Attributes:
+        token: of that link (URL ``?s=TOKEN``), a secret; "" when it was found by its id.
+        view_only: the link is for looking.
+        link_id: of that link.
+    """
 
     id: str
     token: str
@@ -59,6 +74,8 @@ class SessionInfo:
     updated_at: datetime
     sentences: int = 0
     types: int = 0
+    view_only: bool = False
+    link_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,108 +172,6 @@ class ExpertInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class ExpertScore:
-    """A row of "Which experts fit your texts?".
-
-    Attributes:
-        similarity: cosine in [-1, 1] of the mean sentence embeddings.
-        f1, low, high: probe micro F1 and its 95 % interval; None where nothing could be scored.
-        support: spans that the F1 rests on.
-        enough: False means "too few spans to tell": do not show the number.
-        per_type: F1 by type, None where the type never occurred.
-        weight: recommended weight in the single merge, 0 when not recommended.
-        by_similarity, by_probe: among the top k of that criterion.
-        nearest: the expert's own training sentences nearest to the session's texts.
-        probe_state: whether it read all probe sentences ("done"), was stopped early among the
-            worse half of a large pool ("stopped"; the scores are those of the sentences that it
-            read), or was not probed ("none").
-        note: why the probe is not complete, in plain words ("stopped after 4 of 10 sentences").
-    """
-
-    name: str
-    title: str
-    domain: str
-    similarity: float
-    f1: float | None
-    low: float | None
-    high: float | None
-    support: int
-    enough: bool
-    per_type: Mapping[str, float | None]
-    weight: float
-    by_similarity: bool
-    by_probe: bool
-    nearest: tuple[str, ...] = ()
-    info: ExpertInfo | None = None
-    """None when the expert has left the pool since."""
-    probe_state: Literal["done", "stopped", "none"] = "done"
-    note: str = ""
-
-    @property
-    def recommended(self) -> bool:
-        return self.weight > 0
-
-
-@dataclass(frozen=True, slots=True)
-class MapExpert:
-    """An expert's exemplars on the map."""
-
-    name: str
-    title: str
-    points: tuple[tuple[float, float], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class MapView:
-    """The map "Where do your texts lie?": 2-D points (same axes) of the session's sentences and of
-    each expert's exemplars. `texts` is parallel to `points`.
-    """
-
-    points: tuple[tuple[float, float], ...]
-    texts: tuple[str, ...]
-    experts: tuple[MapExpert, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeSentence:
-    """A sampled sentence and what each expert that read it found (`answers`: name -> spans)."""
-
-    sentence_id: int | None
-    text: str
-    answers: Mapping[str, tuple[Span, ...]]
-    gold: tuple[Span, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class MatchView:
-    """The result of a match run. `experts` is sorted: recommended first, then those that were
-    probed, each by similarity.
-
-    Attributes:
-        stale: texts, types or the experts of the pool have changed since.
-        summary: the plain sentence above the screen; expert titles stand between asterisks
-            (Markdown emphasis).
-        single, by_similarity, by_probe: expert name -> weight; each sums to 1.
-        types: the type names that were asked.
-    """
-
-    run_id: str
-    created_at: datetime
-    stale: bool
-    samples: int
-    k: int
-    seed: int
-    types: tuple[str, ...]
-    experts: tuple[ExpertScore, ...]
-    probe: tuple[ProbeSentence, ...]
-    map: MapView
-    single: Mapping[str, float]
-    by_similarity: Mapping[str, float]
-    by_probe: Mapping[str, float]
-    summary: str
-
-
-@dataclass(frozen=True, slots=True)
 class MergeInfo:
     """A line of the history of merges.
 
@@ -316,7 +231,7 @@ class PredictionPage:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """Long work. `kind`: "match" | "merge" | "predict" | "merge_and_predict".
+    """Long work. `kind`: one of `sam_ui.jobs.handlers.HANDLERS`.
 
     Attributes:
         progress: 0..1.
@@ -324,6 +239,10 @@ class JobView:
         eta_s: seconds left, None while unknown.
         what, hint: why it failed and what to do next (state "failed" only).
         result: ids of what it made: {"run_id"} or {"merge_id", ...}.
+        stopping: asked to stop, and about to.
+        interrupted: its worker stopped in the middle of it; it goes on from there.
+        ahead: longer jobs that come before it, while it is queued.
+        wait_s: seconds that these are likely to take, None while unknown.
     """
 
     id: str
@@ -338,6 +257,10 @@ class JobView:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     result: Mapping[str, Any] = field(default_factory=dict)
+    stopping: bool = False
+    interrupted: bool = False
+    ahead: int = 0
+    wait_s: float | None = None
 
     @property
     def active(self) -> bool:

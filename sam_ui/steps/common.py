@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
+from sam_ui.help import learn_more
 from sam_ui.markup import attrs, esc, number, tag
 from sam_ui.services.views import BaseInfo, JobView
 
-__all__ = ["base_notice", "heading", "pager_html", "stale_html", "stopped_html", "switch", "turned"]
+__all__ = [
+    "ago",
+    "base_notice",
+    "heading",
+    "pager_html",
+    "stale_html",
+    "stopped_html",
+    "switch",
+    "turned",
+]
 
 
-def heading(title: str, what: str = "") -> str:
-    """Title of a screen and the sentence that says what it is for. `what` is HTML already."""
+def ago(then: datetime) -> str:
+    """How long ago a moment was, as people say it; of more than a day ago the date."""
+    minutes = int((datetime.now(UTC) - then).total_seconds() // 60)
+    if minutes < 2:
+        return "just now"
+    if minutes < 90:
+        return f"{minutes} minutes ago"
+    if minutes < 36 * 60:
+        return f"{round(minutes / 60)} hours ago"
+    return f"{then.day} {then:%B %Y}"
+
+
+def heading(title: str, what: str = "", *, learn: str = "") -> str:
+    """Title of a screen and the sentence that says what it is for. `what` is HTML already; `learn`
+    is a topic of the help to lead to.
+    """
+    what = " ".join(part for part in (what, learn and learn_more(learn)) if part)
     return f'<div class="sam-heading"><h1>{esc(title)}</h1>{f"<p>{what}</p>" if what else ""}</div>'
 
 
@@ -56,7 +82,8 @@ def stopped_html(job: JobView | None) -> str:
     """
     if job is None or job.state not in ("queued", "running", "cancelled"):
         return ""
-    return '<div class="sam-inset">You stopped the last run. Nothing of it was kept.</div>'
+    said = "You stopped the last run. What it had finished is kept, so that the next is quicker."
+    return f'<div class="sam-inset">{said}</div>'
 
 
 def stale_html(what: str) -> str:

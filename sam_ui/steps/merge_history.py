@@ -1,14 +1,41 @@
-"""Earlier merges, and what a merge keeps, in words."""
+"""Earlier merges: how they were made, how good they are, and what can be done with them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sam_ui.markup import esc, percent, tag
+from experts.probe import MINIMUM_SPANS
+from sam_ui.markup import attrs, esc, number, percent, tag
+from sam_ui.services.merge_bin import DeletedMerge
+from sam_ui.services.merge_scores import MergeScore
 from sam_ui.services.views import ExpertInfo, MergeInfo
+from sam_ui.steps.common import ago
 
-__all__ = ["energy_words", "history_html"]
+__all__ = ["PICK_JS", "energy_words", "history_html", "score_html"]
+
+# The browser knows what is ticked: two quick clicks are not two guesses at what was ticked before.
+PICK_JS = """
+let ticked = [];
+const boxes = () => [...element.querySelectorAll('.sam-pick')];
+element.addEventListener('change', (event) => {
+  const box = event.target;
+  if (!box.classList.contains('sam-pick')) return;
+  event.stopPropagation();
+  const others = ticked.filter((each) => each !== box.dataset.merge);
+  ticked = box.checked ? [...others, box.dataset.merge].slice(-2) : others;
+  for (const each of boxes()) each.checked = ticked.includes(each.dataset.merge);
+  trigger('act', {act: 'pick', picked: ticked});
+}, true);
+watch('value', () => {
+  const now = boxes().filter((box) => box.hasAttribute('checked')).map((box) => box.dataset.merge);
+  ticked = [...ticked.filter((each) => now.includes(each)),
+            ...now.filter((each) => !ticked.includes(each))];
+});
+"""
+
+SHOWN = 6
+"""Merges that are shown at once; older ones are folded away."""
 
 
 def energy_words(share: float, rank: int | None) -> str:
@@ -16,49 +43,156 @@ def energy_words(share: float, rank: int | None) -> str:
     if share >= 0.9995:
         return "Keeps everything that the chosen experts know."
     size = f" at size {rank}" if rank else ""
-    return f"Keeps {percent(share)} of the experts' knowledge{size}."
+    more = " A larger size keeps more." if rank and share < 0.9 else ""
+    return f"Keeps {percent(share)} of the experts' knowledge{size}.{more}"
+
+
+def score_html(score: MergeScore | None, *, best: bool = False) -> str:
+    """How good a merge is, a number with its words."""
+    if score is None:
+        return '<span class="sam-muted">has not read your texts yet</span>'
+    found = number(score.entities, "entity found", "entities found")
+    if score.truth is not None:
+        truth = score.truth
+        enough = truth.support >= MINIMUM_SPANS
+        figure = f"<b>F1 {truth.f1:.2f}</b>" if enough else "<b>too few to tell</b>"
+        mark = '<span class="sam-badge">best so far</span>' if best else ""
+        said = (
+            f"found {truth.tp:,} of {number(truth.support, 'entity', 'entities')}, "
+            f"{truth.fp:,} wrong, on {number(score.sentences, 'known sentence')}"
+        )
+        return f"{figure}{mark}<br>{said}<br>{found}"
+    if score.agreement is not None:
+        agreed = score.agreement
+        said = (
+            f"agrees {agreed.f1:.2f} with {number(agreed.experts, 'expert')} on "
+            f"{number(agreed.sentences, 'sentence')}"
+        )
+        why = "1 would be the same answers as every expert. Correct some sentences to get a score."
+        return f'<b>{found}</b><br><span title="{why}">{said}</span>'
+    return f"<b>{found}</b>"
 
 
 def history_html(
-    merges: Sequence[MergeInfo], experts: Mapping[str, ExpertInfo], methods: Sequence[Any]
+    merges: Sequence[MergeInfo],
+    experts: Mapping[str, ExpertInfo],
+    methods: Sequence[Any],
+    *,
+    scores: Mapping[str, MergeScore] | None = None,
+    picked: Sequence[str] = (),
+    deleted: Sequence[DeletedMerge] = (),
 ) -> str:
-    """Earlier merges, newest first; a click takes over their settings."""
+    """Earlier merges, newest first.
+
+    Args:
+        scores: by merge, of those that have read the texts.
+        picked: merges chosen to be compared.
+        deleted: merges that can be put back.
+    """
+    scores = scores or {}
     names = {m.key: m.name for m in methods}
-    rows = []
-    for merge in merges:
-        parts = ", ".join(
-            f"{esc(experts[n].title if n in experts else n)} {weight:.2f}"
-            for n, weight in merge.weights.items()
-        )
-        kind = "two models" if merge.dual else "one model"
-        settled = merge.found if merge.method != "linear" else ()
-        found = "".join(_found(weights, merge.layerwise, experts) for weights in settled)
-        if merge.note:
-            found += f'<p class="sam-note">{esc(merge.note)}</p>'
-        buttons = tag("button", "Use these settings", data_act="restore", data_merge=merge.id,
-                      class_="sam-small")  # fmt: skip
-        if len(settled) == 1:
-            buttons += tag("button", "Use the weights found", data_act="found",
-                           data_merge=merge.id, class_="sam-small")  # fmt: skip
-        if merge.predicted:
-            buttons += tag("button", "See what it found", data_act="see", data_merge=merge.id,
-                           class_="sam-small")  # fmt: skip
-        stale = '<span class="sam-badge warn">out of date</span>' if merge.stale else ""
-        rows.append(
-            f"<li><div><strong>{esc(merge.label)}</strong>{stale}<p>{parts}</p>{found}"
-            f'<p class="sam-note">{esc(names.get(merge.method, merge.method))}, {kind}. '
-            f"{energy_words(merge.retained_energy, merge.rank)}</p></div><div>{buttons}</div></li>"
-        )
-    if not rows:
+    best = _best(scores)
+    rows = [
+        _row(merge, experts, names, scores.get(merge.id),
+             best=merge.id == best, picked=merge.id in picked)
+        for merge in merges
+    ]  # fmt: skip
+    if not rows and not deleted:
         return ""
-    return f'<h2>Merges so far</h2><ol class="sam-history">{"".join(rows)}</ol>'
+    gone = "".join(
+        f'<li class="gone"><span>Deleted “{esc(each.label)}”, {ago(each.deleted_at)}.</span>'
+        + tag("button", "Undo", data_act="undelete", data_merge=each.id, class_="sam-small")
+        + "</li>"
+        for each in deleted
+    )
+    older = ""
+    if len(rows) > SHOWN:
+        older = (
+            f'<details data-key="older"><summary>{number(len(rows) - SHOWN, "older merge")}'
+            f'</summary><ol class="sam-history">{"".join(rows[SHOWN:])}</ol></details>'
+        )
+    hint = ""
+    if len(rows) > 1:
+        hint = '<p class="sam-note">Tick two of them to see them side by side.</p>'
+    return (
+        f'<h2>Merges so far</h2>{hint}<ol class="sam-history">{gone}{"".join(rows[:SHOWN])}</ol>'
+        f"{older}"
+    )
+
+
+def _best(scores: Mapping[str, MergeScore]) -> str | None:
+    """The merge with the highest F1, where several have one and it rests on enough."""
+    known = {
+        ident: score.truth.f1
+        for ident, score in scores.items()
+        if score.truth is not None and score.truth.support >= MINIMUM_SPANS
+    }
+    top = max(known.values(), default=0.0)
+    leaders = [ident for ident, f1 in known.items() if f1 == top]
+    return leaders[0] if len(known) > 1 and len(leaders) == 1 else None
+
+
+def _row(
+    merge: MergeInfo,
+    experts: Mapping[str, ExpertInfo],
+    names: Mapping[str, str],
+    score: MergeScore | None,
+    *,
+    best: bool,
+    picked: bool,
+) -> str:
+    pick = attrs(type="checkbox", data_act="pick", data_merge=merge.id, checked=picked,
+                 class_="sam-pick", aria_label=f"Compare {merge.label}",
+                 title="Compare", id=f"pick-{merge.id}")  # fmt: skip
+    field = attrs(value=merge.label, data_act="name", data_merge=merge.id, maxlength=100,
+                  aria_label="Name of the merge", title="Click to rename", spellcheck="false",
+                  class_="sam-rename", dir="auto")  # fmt: skip
+    stale = ""
+    if merge.stale:
+        why = "Your texts, types or the match have changed since."
+        stale = f'<span class="sam-badge warn" title="{why}">out of date</span>'
+    when = f'<span class="sam-muted" title="{merge.created_at:%d %B %Y, %H:%M} UTC">'
+    kind = "two models" if merge.dual else "one model"
+    recipe = f"{esc(names.get(merge.method, merge.method))}, {kind}"
+    settled = merge.found if merge.method != "linear" else ()
+    found = "".join(_found(weights, merge.layerwise, experts) for weights in settled)
+    if merge.note:
+        found += f'<p class="sam-note">{esc(merge.note)}</p>'
+    return (
+        f'<li data-merge="{esc(merge.id)}"><input {pick}>'
+        f'<div class="what"><div class="name"><input {field}>'
+        f'<strong class="when-looking" dir="auto">{esc(merge.label)}</strong>{stale}'
+        f"{when}{ago(merge.created_at)}</span></div>"
+        f"<p>{_weights(merge.weights, experts)}</p>{found}"
+        f'<p class="sam-note">{recipe}. {energy_words(merge.retained_energy, merge.rank)}</p></div>'
+        f'<div class="score">{score_html(score, best=best)}</div>'
+        f'<div class="does">{_buttons(merge, settled)}</div></li>'
+    )
+
+
+def _buttons(merge: MergeInfo, settled: Sequence[Any]) -> str:
+    data: dict[str, Any] = {"data_merge": merge.id, "class_": "sam-small"}
+    html = tag("button", "Use these settings", data_act="restore", **data)
+    if len(settled) == 1:
+        html += tag("button", "Use the weights found", data_act="found", **data)
+    if merge.predicted:
+        html += tag("button", "See what it found", data_act="see", **data)
+    else:
+        html += tag("button", "Read all texts", data_act="read", **data)
+    return html + tag(
+        "button", "×", data_act="delete", data_merge=merge.id, class_="sam-x",
+        aria_label=f"Delete {merge.label}", title="Delete this merge",
+    )  # fmt: skip
+
+
+def _weights(weights: Mapping[str, float], experts: Mapping[str, ExpertInfo]) -> str:
+    return ", ".join(
+        f"{esc(experts[n].title if n in experts else n)} {weight:.2f}"
+        for n, weight in weights.items()
+    )
 
 
 def _found(weights: Mapping[str, float], layerwise: bool, experts: Mapping[str, ExpertInfo]) -> str:
     """The weights that a method has settled itself."""
-    parts = ", ".join(
-        f"{esc(experts[n].title if n in experts else n)} {weight:.2f}"
-        for n, weight in weights.items()
-    )
     said = "Weights found, on average over the layers" if layerwise else "Weights found"
-    return f'<p class="sam-note">{said}: {parts}</p>'
+    return f'<p class="sam-note">{said}: {_weights(weights, experts)}</p>'

@@ -32,6 +32,7 @@ def together_html(
     view: CompatibilityView | None,
     titles: Mapping[str, str],
     *,
+    rank: int | None = None,
     running: bool = False,
     problem: str = "",
 ) -> str:
@@ -39,6 +40,7 @@ def together_html(
 
     Args:
         titles: expert name -> how it is called.
+        rank: size that is chosen for the merged model.
         running: it is being computed.
         problem: why it could not be.
     """
@@ -46,9 +48,15 @@ def together_html(
         said = "Looking how well they go together…" if running else problem
         return tag("p", esc(said), class_="sam-note sam-together") if said else ""
     rows = "".join(_row(pair, titles) for pair in view.pairs)
-    kept = ", ".join(f"{_kept(share)} at {rank}" for rank, share in sorted(view.retained.items()))
+    kept = ", ".join(f"{_kept(share)} at {size}" for size, share in sorted(view.retained.items()))
+    keeps = ""
+    if rank is not None and rank in view.retained:
+        keeps = (
+            f"<p>At the size that you chose ({rank}), the merged model keeps about "
+            f"{_kept(view.retained[rank])} of what these experts know.</p>"
+        )
     return (
-        f'<div class="sam-together" aria-live="polite"><p>{esc(view.summary)}</p>'
+        f'<div class="sam-together" aria-live="polite"><p>{esc(view.summary)}</p>{keeps}'
         '<details data-key="together"><summary>The numbers behind this</summary>'
         '<div class="sam-scroll"><table class="sam-table"><thead><tr><th>Experts</th>'
         '<th class="n">Alike</th><th class="n">Shared ground</th><th class="n">Opposite</th>'
@@ -109,6 +117,8 @@ class Together:
                 problem = f"{error.what} {error.hint}".strip()
         titles = {info.name: info.title for info in self.services.experts.list()}
         return {
-            self.html: together_html(view, titles, running=running, problem=problem),
+            self.html: together_html(
+                view, titles, rank=draft.rank, running=running, problem=problem
+            ),
             self.timer: gr.Timer(active=running),
         }

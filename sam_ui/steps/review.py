@@ -79,13 +79,13 @@ class Review:
                         self._build_filters(page)
                 with gr.Column(scale=5, min_width=320, elem_classes="sam-card"):
                     self.rows = page.add(action_html("review-rows"))
-        page.on(self.found.act, self.type_act, event=True, mode="multiple")
-        page.on(self.rows.act, self.turned, event=True)
+        filters = [self.order, self.search, self.only_found]
+        page.on(self.found.act, self.type_act, event=True, mode="multiple", writes=False)
+        page.on(self.rows.act, self.turned, event=True, writes=False)
         for box in (self.order, self.only_found):
-            page.on(box.input, self.filtered, [self.order, self.search, self.only_found])
-        page.on(self.search.change, self.filtered, [self.order, self.search, self.only_found],
-                mode="always_last")  # fmt: skip
-        page.on(self.merge.input, self.merge_chosen, [self.merge])
+            page.on(box.input, self.filtered, filters, writes=False)
+        page.on(self.search.change, self.filtered, filters, mode="always_last", writes=False)
+        page.on(self.merge.input, self.merge_chosen, [self.merge], writes=False)
 
     def _build_filters(self, page: Page) -> None:
         gr.HTML('<h2 class="sam-h2">Show</h2>', apply_default_css=False)
@@ -142,10 +142,10 @@ class Review:
             "Point at a coloured span to see how sure the model is; a dashed line marks less than "
             f"{round(100 * DOUBTFUL)} %."
         )
-        title = heading("What the merged model found", said if page else "")
+        title = heading("What the merged model found", said if page else "", learn="review")
         if visit.job(*WORKING):
             working = "The merged model is reading your texts. You can leave this page; it goes on."
-            title = heading("What the merged model found", working)
+            title = heading("What the merged model found", working, learn="review")
             return title + ("" if page else skeleton((94, 80, 88, 70, 91, 76)))
         latest = self.services.jobs.latest(visit.id)
         stopped = stopped_html(latest) if latest and latest.kind in WORKING else ""

@@ -9,10 +9,11 @@ import gradio as gr
 from gradio.processing_utils import save_file_to_cache
 
 from experts.errors import SamError
-from sam_ui.markup import attrs, empty, esc, number, percent, tag
+from sam_ui.markup import empty, esc, number, percent, tag
 from sam_ui.page import Page, Primary, Step, Updates, Visit, action_html, step_column
 from sam_ui.services.views import BaseInfo, ExpertInfo, MergeInfo, TypeInfo
 from sam_ui.steps.common import base_notice, heading, stale_html
+from sam_ui.steps.share_links import Links
 
 __all__ = ["build", "licences_html", "snippets"]
 
@@ -38,7 +39,7 @@ def _code(title: str, text: str) -> str:
     button = tag("button", "Copy", data_copy=text, class_="sam-small")
     return (
         f'<div class="sam-code"><div><span>{esc(title)}</span>{button}</div>'
-        f"<pre><code>{esc(text)}</code></pre></div>"
+        f'<pre tabindex="0" role="group" aria-label="{esc(title)}"><code>{esc(text)}</code></pre></div>'
     )
 
 
@@ -65,27 +66,25 @@ class Share:
         self.column = page.add(step_column("step-share"))
         with self.column:
             self.top = page.add(gr.HTML(apply_default_css=False, elem_id="share-top"))
-            self.body = page.add(gr.Column(visible=False, elem_id="share-body"))
+            self.body = page.add(gr.Row(visible=False, elem_classes="sam-columns sam-even"))
             with self.body:
-                with gr.Row(elem_classes="sam-columns"):
-                    with gr.Column(min_width=320, elem_classes="sam-card"):
-                        self.model = page.add(gr.HTML(apply_default_css=False))
+                with gr.Column(min_width=320, elem_classes="sam-card"):
+                    self.model = page.add(gr.HTML(apply_default_css=False))
+                    with gr.Row(elem_classes="sam-buttons"):
                         self.model_file = page.add(
                             _download("Download the model", "download-model")
                         )
-                    with gr.Column(min_width=320, elem_classes="sam-card"):
-                        self.notes = page.add(gr.HTML(apply_default_css=False))
-                        with gr.Row(elem_classes="sam-buttons"):
-                            self.jsonl = page.add(_download("As JSON lines", "download-jsonl"))
-                            self.csv = page.add(_download("As a table (csv)", "download-csv"))
-                with gr.Row(elem_classes="sam-columns"):
-                    with gr.Column(min_width=320, elem_classes="sam-card"):
-                        self.recipe = page.add(gr.HTML(apply_default_css=False))
                         self.recipe_file = page.add(
                             _download("Download the recipe", "download-recipe")
                         )
-                    with gr.Column(min_width=320, elem_classes="sam-card"):
-                        action_html("share-link", LINK)
+                with gr.Column(min_width=320, elem_classes="sam-card"):
+                    self.notes = page.add(gr.HTML(apply_default_css=False))
+                    with gr.Row(elem_classes="sam-buttons"):
+                        self.jsonl = page.add(_download("As JSON lines", "download-jsonl"))
+                        self.csv = page.add(_download("As a table (csv)", "download-csv"))
+            self.links = Links(page)
+            self.more = page.add(gr.Column(visible=False, elem_id="share-body"))
+            with self.more:
                 with gr.Column(elem_classes="sam-card"):
                     self.use = page.add(action_html("share-use"))
                 with gr.Column(elem_classes="sam-card"):
@@ -95,23 +94,31 @@ class Share:
         merge = self._merge(visit)
         if merge is None:
             nothing = empty(
-                "Nothing to share yet", "Merge some experts first; then the files are here."
+                "Nothing to download yet", "Merge some experts first; then the files are here."
             )
-            return {self.top: heading("Share") + nothing, self.body: gr.Column(visible=False)}
+            return {
+                self.top: heading("Share", learn="share") + nothing,
+                self.body: gr.Row(visible=False),
+                self.more: gr.Column(visible=False),
+                **self.links.paint(visit),
+            }
         share, base = self.services.share, self.services.base_info()
         experts = {info.name: info for info in self.services.experts.list()}
         used = [experts[name] for name in merge.weights if name in experts]
         types = self.services.types.list(visit.id)
         stale = stale_html("Texts, types or experts have changed since this merge.")
-        top = heading("Take your model home", f"From <strong>{esc(merge.label)}</strong>.")
+        top = heading(
+            "Take your model home", f"From <strong>{esc(merge.label)}</strong>.", learn="share"
+        )
         updates: Updates = {
             self.top: top + (stale if merge.stale else ""),
-            self.body: gr.Column(visible=True),
+            self.body: gr.Row(visible=True),
+            self.more: gr.Column(visible=True),
             self.model: _model_html(merge, used, base),
             self.notes: _notes_html(self.services.predict.counts(visit.id, merge.id)),
-            self.recipe: _RECIPE,
             self.use: _use_html(base, types),
             self.licences: f"<h2>Licences</h2>{licences_html(used)}",
+            **self.links.paint(visit),
         }
         for button, make in (
             (self.model_file, share.adapter_zip),
@@ -140,13 +147,8 @@ class Share:
         visit.step = "merge"
 
 
-LINK = (
-    "<h2>Link to this session</h2><p>Whoever has this link can see and change everything in this "
-    "session, so share it with care.</p>"
-    f"<button {attrs(data_copy='link', class_='sam-small', id='share-copy')}>Copy the link</button>"
-)
 _RECIPE = (
-    "<h2>Recipe</h2><p>Which experts, weights and method made this model: a small JSON file, "
+    "<p>The recipe says which experts, weights and method made this model: a small JSON file, "
     "enough to make the same model again.</p>"
 )
 
@@ -156,7 +158,7 @@ def _model_html(merge: MergeInfo, used: Sequence[ExpertInfo], base: BaseInfo) ->
     kind = "Two adapters" if merge.dual else "One adapter"
     return (
         f"<h2>Model</h2><p>{kind} in PEFT's format with a card, as a zip file. Made of {names}; "
-        f"keeps {percent(merge.retained_energy)} of what they know.</p>{base_notice(base)}"
+        f"keeps {percent(merge.retained_energy)} of what they know.</p>{_RECIPE}{base_notice(base)}"
     )
 
 

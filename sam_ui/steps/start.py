@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from typing import Any
 
 import gradio as gr
 
-from sam_ui.markup import esc, number, tag
-from sam_ui.page import Page, Step, Updates, Visit, action_html, step_column
+from experts.errors import SamError
+from sam_ui.markup import attrs, esc, number, tag
+from sam_ui.page import Page, Step, Updates, Visit, action_html, notice_html, step_column
 from sam_ui.services.views import SessionInfo
+from sam_ui.steps.common import ago
 
 __all__ = ["build", "sessions_html"]
 
@@ -71,55 +72,102 @@ HERO = f"""
 """
 
 
-def _ago(then: datetime) -> str:
-    if then.tzinfo is None:
-        then = then.replace(tzinfo=UTC)
-    minutes = int((datetime.now(UTC) - then).total_seconds() // 60)
-    if minutes < 2:
-        return "just now"
-    if minutes < 90:
-        return f"{minutes} minutes ago"
-    if minutes < 36 * 60:
-        return f"{round(minutes / 60)} hours ago"
-    return f"{then.day} {then:%B %Y}"
+# Renaming happens in the row: the name becomes a field until it is left.
+LIST_JS = """
+element.addEventListener('click', (event) => {
+  const ask = event.target.closest('[data-rename]');
+  if (ask) {
+    const row = ask.closest('li');
+    const field = row.querySelector('input');
+    row.classList.add('renaming');
+    field.focus();
+    field.select();
+  }
+  const once = event.target.closest('[data-act="duplicate"], [data-act="delete"]');
+  if (!once) return;
+  once.disabled = true;
+  if (once.dataset.act === 'duplicate') once.textContent = 'Copying…';
+});
+element.addEventListener('keydown', (event) => {
+  if (event.key !== 'Escape' || event.target.tagName !== 'INPUT') return;
+  event.target.value = event.target.getAttribute('value');
+  event.target.blur();
+});
+element.addEventListener('change', (event) => {
+  const name = event.target.value.trim();
+  if (name) event.target.closest('li').querySelector('strong').textContent = name;
+});
+element.addEventListener('focusout', (event) => {
+  if (event.target.tagName === 'INPUT') event.target.closest('li').classList.remove('renaming');
+});
+"""
 
 
 def sessions_html(sessions: Sequence[SessionInfo]) -> str:
-    """The sessions that this browser has opened, newest first, as buttons that open them."""
+    """The sessions that this browser has opened, newest first: open, rename, duplicate, delete."""
     if not sessions:
         return ""
-    rows = []
-    for session in sorted(sessions, key=lambda s: s.updated_at, reverse=True):
-        size = f"{number(session.sentences, 'sentence')} · {number(session.types, 'type')}"
-        rows.append(
-            "<li>"
-            + tag(
-                "button",
-                f"<strong>{esc(session.name)}</strong><span>{size}</span>"
-                f"<span>{_ago(session.updated_at)}</span>",
-                data_act="open",
-                data_token=session.token,
-                class_="sam-session",
-            )
-            + tag(
-                "button", "×", data_act="delete", data_token=session.token, class_="sam-x",
-                data_confirm=f"Delete “{session.name}” with its texts and results for good?",
-                aria_label=f"Delete {session.name}", title="Delete this session",
-            )
-            + "</li>"
-        )  # fmt: skip
+    rows = "".join(_session_row(session) for session in sessions)
+    # Written anew each time, so that what a click has changed in the browser alone is gone.
     return (
-        '<section class="sam-recent"><h2>Your sessions in this browser</h2>'
-        f"<ul>{''.join(rows)}</ul></section>"
+        f'<section class="sam-recent" data-painted="{time.monotonic_ns()}">'
+        f"<h2>Your sessions in this browser</h2><ul>{rows}</ul></section>"
     )
 
 
-def build(page: Page, recents: gr.BrowserState, enter: Callable[..., Updates]) -> None:
+def _session_row(session: SessionInfo) -> str:
+    size = f"{number(session.sentences, 'sentence')} · {number(session.types, 'type')}"
+    token = session.token
+    badge = '<span class="sam-badge">look only</span>' if session.view_only else ""
+    opener = tag(
+        "button",
+        f'<span class="name"><strong dir="auto">{esc(session.name)}</strong>{badge}</span>'
+        f"<span>{size}</span>"
+        + tag("span", ago(session.updated_at), title=f"Made on {_day(session)}"),
+        data_act="open", data_token=token, class_="sam-session",
+    )  # fmt: skip
+    if session.view_only:
+        remove = tag(
+            "button", "×", data_act="forget", data_token=token, class_="sam-x",
+            aria_label=f"Take {session.name} off this list", title="Take it off this list",
+        )  # fmt: skip
+        return f'<li>{opener}<span class="sam-session-do">{remove}</span></li>'
+    field = attrs(
+        value=session.name, data_act="rename", data_token=token, maxlength=80, spellcheck="false",
+        aria_label=f"New name of {session.name}",
+    )  # fmt: skip
+    do = (
+        tag("button", "Rename", data_rename=True, class_="sam-quiet",
+            aria_label=f"Rename {session.name}")
+        + tag("button", "Duplicate", data_act="duplicate", data_token=token, class_="sam-quiet",
+              aria_label=f"Duplicate {session.name}")
+        + tag("button", "×", data_act="delete", data_token=token, class_="sam-x",
+              aria_label=f"Delete {session.name}", title="Delete this session")
+    )  # fmt: skip
+    return f'<li>{opener}<input {field}><span class="sam-session-do">{do}</span></li>'
+
+
+def _day(session: SessionInfo) -> str:
+    return f"{session.created_at.day} {session.created_at:%B %Y}"
+
+
+def deleted_html(session: SessionInfo) -> str:
+    """Says that a session was deleted, with a button that brings it back."""
+    undo = tag(
+        "button", "Undo", data_act="restore", data_token=session.token, class_="sam-small",
+        id="undo-delete",
+    )  # fmt: skip
+    return notice_html(
+        f"“{session.name}” is deleted.", "Its links no longer work, and after a day it is gone for "
+        "good.", kind="done", button=undo,
+    )  # fmt: skip
+
+
+def build(page: Page, enter: Callable[[Visit, SessionInfo], None]) -> None:
     """Build the start page.
 
     Args:
-        recents: tokens of the sessions that this browser has opened.
-        enter: ``enter(visit, session, recents)`` makes the visit one of `session`.
+        enter: ``enter(visit, session)`` makes the visit one of `session`.
     """
     services = page.services
     column = page.add(step_column("step-start"))
@@ -129,34 +177,44 @@ def build(page: Page, recents: gr.BrowserState, enter: Callable[..., Updates]) -
             sample = gr.Button("Try with sample texts", variant="primary", elem_id="try-sample")
             new = gr.Button("New session", elem_id="new-session")
         others = action_html("other-samples", _samples_html(services.sessions.samples()))
-        listing = page.add(action_html("recent-sessions"))
+        listing = page.add(action_html("recent-sessions", extra_js=LIST_JS))
 
     def paint(visit: Visit) -> Updates:
-        # Without it the start page is only painted again (a notice was dismissed): it stays.
-        if "recent" not in visit.filters:
-            return {}
-        return {listing: sessions_html(visit.filters.pop("recent"))}
+        return {listing: sessions_html(services.sessions.recent(visit.kept))}
 
-    def start_sample(visit: Visit, kept: Any) -> Updates:
-        return enter(visit, services.sessions.try_sample(visit.act.get("name")), kept)
+    def start_sample(visit: Visit) -> None:
+        enter(visit, services.sessions.try_sample(visit.act.get("name")))
 
-    def start_new(visit: Visit, kept: Any) -> Updates:
-        return enter(visit, services.sessions.create(), kept)
+    def start_new(visit: Visit) -> None:
+        enter(visit, services.sessions.create())
 
-    def on_listing(visit: Visit, kept: Any) -> Updates:
-        token = str(visit.act.get("token", ""))
+    def on_listing(visit: Visit) -> None:
+        token, act = str(visit.act.get("token", "")), visit.act.get("act")
         session = services.sessions.by_token(token)
-        if visit.act.get("act") == "open" and session:
-            return enter(visit, session, kept)
-        if visit.act.get("act") == "delete" and session:
+        if session is None:
+            raise SamError(*services.links.why_closed(token))
+        if act == "open":
+            enter(visit, session)
+        elif act == "forget":
+            visit.kept = tuple(kept for kept in visit.kept if kept != token)
+        elif session.view_only:
+            raise SamError(
+                "With this link you can only look.", "Ask for one to change the session."
+            )
+        elif act == "rename":
+            services.sessions.rename(session.id, str(visit.act.get("value", "")))
+        elif act == "duplicate":
+            copy = services.sessions.duplicate(session.id)
+            visit.keep(copy.token)
+            visit.notice = notice_html(f"Copied as “{copy.name}”.", kind="done")
+        elif act == "delete":
             services.sessions.delete(session.id)
-        visit.filters["recent"] = services.sessions.recent([t for t in (kept or []) if t != token])
-        return {recents: [t for t in (kept or []) if t != token]}
+            visit.notice = deleted_html(session)
 
-    page.on(sample.click, start_sample, [recents])
-    page.on(others.act, start_sample, [recents], event=True)
-    page.on(new.click, start_new, [recents])
-    page.on(listing.act, on_listing, [recents], event=True)
+    page.on(sample.click, start_sample)
+    page.on(others.act, start_sample, event=True)
+    page.on(new.click, start_new)
+    page.on(listing.act, on_listing, event=True, mode="multiple")
     page.steps["start"] = Step(
         "start", column, paint, primary=lambda visit: None, press=lambda visit: None
     )

@@ -2,96 +2,38 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
 
 from experts.errors import SamError
-from sam_ui.markup import color_or_grey, empty, esc, number, tag
+from sam_ui.markup import esc, number
 from sam_ui.page import Page, Primary, Step, Updates, Visit, action_html, step_column
-from sam_ui.services.views import FileInfo, SentencePage, TypeInfo, TypeSuggestion
-from sam_ui.steps.common import heading, pager_html, turned
+from sam_ui.services.views import SessionInfo
+from sam_ui.steps.common import heading, turned
+from sam_ui.steps.upload_texts import (
+    DROP_LABEL,
+    FORMATS,
+    files_html,
+    preview_html,
+    privacy_html,
+)
+from sam_ui.steps.upload_types import EDIT_JS, LOOK_JS, suggestions_html, types_html
 
-__all__ = ["build", "files_html", "preview_html", "types_html"]
+__all__ = ["build"]
 
 PAGE = 12
+AT_ONCE_S = 0.8
+"""Most files are read within this time: nothing needs to be said about their being read."""
+EVERY_S = 0.7
+"""How often to look whether files are read, or suggestions there."""
+READING = -1.0
 Waiting = list[tuple[str, list[str]]]
 """Tables whose column is still to be chosen: path of the file, its columns."""
 LIKELY_COLUMNS = ("text", "sentence", "sentences", "content", "abstract", "body", "document")
-
-
-def files_html(files: Sequence[FileInfo]) -> str:
-    """One row a file: name, encoding, sentences, duplicates, notes, a button to remove it."""
-    if not files:
-        return empty(
-            "No texts yet", "Drop files above or paste text. A hundred sentences are a good start."
-        )
-    rows = []
-    for file in files:
-        notes = "<br>".join(esc(note) for note in file.notes)
-        remove = tag(
-            "button", "×", class_="sam-x", data_act="remove", data_file=file.id,
-            aria_label=f"Remove {file.name}", title="Remove these texts",
-        )  # fmt: skip
-        rows.append(
-            f"<tr><td><strong>{esc(file.name)}</strong>"
-            + (f'<div class="sam-note">{notes}</div>' if notes else "")
-            + f"</td><td>{esc(file.encoding or '–')}</td><td class='n'>{file.sentences:,}</td>"
-            f"<td class='n'>{file.duplicates:,}</td><td class='x'>{remove}</td></tr>"
-        )
-    return (
-        '<div class="sam-scroll"><table class="sam-table files"><thead><tr>'
-        "<th>Texts</th><th>Encoding</th>"
-        '<th class="n">Sentences</th><th class="n">Duplicates</th><th></th></tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-    )
-
-
-def types_html(types: Sequence[TypeInfo], suggestions: Sequence[TypeSuggestion]) -> str:
-    """The session's types as coloured chips, the pool's other types as grey ones to add."""
-    chips = "".join(
-        f'<span class="sam-chip" style="--c:{color_or_grey(kind.color)}" '
-        f'title="{esc(kind.definition or "No definition yet")}">{esc(kind.name)}'
-        + tag(
-            "button", "×", data_act="remove", data_name=kind.name,
-            aria_label=f"Remove the type {kind.name}",
-        )
-        + "</span>"
-        for kind in types
-    )  # fmt: skip
-    if not types:
-        chips = '<p class="sam-muted">None yet. Name at least one: that is what will be found.</p>'
-    more = ""
-    if suggestions:
-        grey = "".join(
-            tag(
-                "button", f"+ {esc(item.name)}", class_="sam-chip add", data_act="add",
-                data_name=item.name, data_definition=item.definition,
-                title=_suggestion_tip(item),
-            )
-            for item in suggestions
-        )  # fmt: skip
-        more = f'<p class="sam-label">Types that the experts know</p><div>{grey}</div>'
-    return f'<div class="sam-chips"><div>{chips}</div>{more}</div>'
-
-
-def _suggestion_tip(item: TypeSuggestion) -> str:
-    known = f"Known to {', '.join(item.experts[:3])}" if item.experts else ""
-    return ". ".join(part for part in (item.definition, known) if part)
-
-
-def preview_html(page: SentencePage, search: str) -> str:
-    """A page of the sentences, as they will be read by the experts."""
-    if not page.rows:
-        return empty("No sentence has these words", "Try fewer or other words.") if search else ""
-    rows = "".join(
-        f'<li><span class="sam-pos">{row.position + 1}</span>'
-        f'<span class="sam-text" dir="auto">{esc(row.text)}</span></li>'
-        for row in page.rows
-    )
-    pager = pager_html(page.offset, page.limit, page.total, "sentence")
-    return f'<ol class="sam-sentences">{rows}</ol>{pager}'
 
 
 class Upload:
@@ -101,11 +43,14 @@ class Upload:
         self.page = page
         self.services = page.services
         self.waiting = page.add(gr.State(None))  # a csv file whose column is still to be chosen
+        self.timer = page.add(gr.Timer(EVERY_S, active=False))
+        self.read = page.add(gr.State(0.0))  # when files were last read, or READING
         self.column = page.add(step_column("step-upload"))
         with self.column:
             gr.HTML(
                 heading("Your texts, and what to find in them",
-                        "Texts stay on the machine that runs SaM; what you remove is deleted."),
+                        "Add a sample of your texts, and name the types of things to find.",
+                        learn="texts"),
                 apply_default_css=False,
             )  # fmt: skip
             with gr.Row(elem_classes="sam-columns"):
@@ -130,13 +75,13 @@ class Upload:
         gr.HTML('<h2 class="sam-h2">Texts</h2>', apply_default_css=False)
         self.drop = self.page.add(
             gr.File(
-                label="Drop files here: txt, csv, tsv, jsonl, conll",
+                label=DROP_LABEL,
                 file_count="multiple", elem_id="drop", height=132, show_label=False,
             )
         )  # fmt: skip
         limit = self.services.settings.max_upload_mb
         gr.HTML(
-            f'<p class="sam-note">txt, csv, tsv, jsonl or CoNLL files, up to {limit} MB each.</p>',
+            f'<p class="sam-note">{FORMATS} files, up to {limit} MB each.</p>',
             apply_default_css=False,
         )
         self.choice = self.page.add(
@@ -160,6 +105,7 @@ class Upload:
         with gr.Row(elem_classes="sam-right"):
             self.paste_go = gr.Button("Add this text", size="sm", elem_id="add-text")
         self.files = self.page.add(action_html("files"))
+        gr.HTML(privacy_html(self.services.settings), apply_default_css=False)
 
     def _build_types(self) -> None:
         gr.HTML('<h2 class="sam-h2">Entity types</h2>', apply_default_css=False)
@@ -172,7 +118,8 @@ class Upload:
         )  # fmt: skip
         with gr.Row(elem_classes="sam-right"):
             self.types_go = gr.Button("Add these types", size="sm", elem_id="add-types")
-        self.types = self.page.add(action_html("types"))
+        self.types = self.page.add(action_html("types", extra_js=EDIT_JS))
+        self.suggested = self.page.add(action_html("suggested", extra_js=LOOK_JS))
 
     def _listen(self) -> None:
         on = self.page.on
@@ -183,10 +130,17 @@ class Upload:
         on(self.files.act, self.file_act, event=True)
         on(self.types_go.click, self.typed, [self.types_box])
         on(self.types.act, self.type_act, event=True, mode="multiple")
+        on(self.suggested.act, self.suggested_act, event=True, mode="multiple", reading=("look",))
+        on(self.read.change, lambda visit: None, writes=False)
         # not .input: it does not fire for the backspace key, nor for text pasted with the mouse
-        on(self.search.change, self.searched, [self.search], mode="always_last")
-        on(self.preview.act, self.turned, event=True)
+        on(self.search.change, self.searched, [self.search], mode="always_last", writes=False)
+        on(self.preview.act, self.turned, event=True, writes=False)
         self.page.boxes += [self.types_box, self.paste]
+        self.timer.tick(
+            self.poll, [self.page.token, self.read],
+            [self.files, self.suggested, self.timer, self.read],
+            show_progress="hidden", api_visibility="private",
+        )  # fmt: skip
 
     # ---- painting ---------------------------------------------------------------------------
 
@@ -194,13 +148,18 @@ class Upload:
         services, session = self.services, visit.id
         updates: Updates = {}
         if visit.wants("texts"):
-            files = services.corpus.files(session)
-            updates[self.files] = files_html(files)
-            updates[self.preview_card] = gr.Column(visible=bool(files))
+            updates[self.files] = self._files(session, to_change=not visit.view_only)
+            updates[self.preview_card] = gr.Column(visible=services.corpus.count(session) > 0)
+            if services.incoming.names(session):
+                updates[self.read] = READING
         if visit.wants("types"):
             updates[self.types] = types_html(
-                services.types.list(session), services.types.suggestions(session)
+                services.types.list(session),
+                visit.filters.get("type", ""),
+                to_change=not visit.view_only,
             )
+        if visit.wants("texts") or visit.wants("types"):
+            updates |= self._suggestions(session, to_change=not visit.view_only)
         if visit.wants("texts") or visit.wants("preview"):
             search = visit.filters.get("preview_search", "")
             found = services.corpus.sentences(
@@ -213,10 +172,47 @@ class Upload:
             updates[self.search] = ""
         return updates
 
+    def _files(self, session_id: str, *, to_change: bool = True) -> str:
+        """Whoever may only look sees the texts, not what became of others."""
+        corpus = self.services.corpus
+        return files_html(
+            corpus.files(session_id),
+            removed=corpus.removed_files(session_id) if to_change else (),
+            refused=corpus.refused(session_id) if to_change else (),
+            reading=self.services.incoming.names(session_id),
+        )
+
+    def _suggestions(self, session_id: str, *, to_change: bool = True) -> Updates:
+        """Also sets the timer: something may be on its way."""
+        suggesting, incoming = self.services.suggesting, self.services.incoming
+        pending = to_change and suggesting.ask(session_id)
+        found = suggesting.view(session_id)
+        if not to_change:
+            found = replace(found, types=())
+        return {
+            self.suggested: suggestions_html(found),
+            self.timer: gr.Timer(active=pending or bool(incoming.names(session_id))),
+        }
+
+    def poll(self, token: str, read: float) -> Updates:
+        """A moment has passed while files are read or suggestions are looked for."""
+        session: SessionInfo | None = self.services.sessions.by_token(token) if token else None
+        if session is None or session.view_only:
+            return {self.timer: gr.Timer(active=False)}
+        if self.services.incoming.names(session.id):
+            return {self.files: self._files(session.id), self.read: READING}
+        if read == READING:  # a change of this state repaints the step
+            return {self.read: time.time(), self.timer: gr.Timer(active=False)}
+        updates = self._suggestions(session.id)
+        return {self.timer: gr.skip()} if updates[self.timer].active else updates
+
     def primary(self, visit: Visit) -> Primary:
         counts = self.services.corpus.counts(visit.id)
         types = self.services.types.list(visit.id)
-        if not counts.sentences:
+        reading = len(self.services.incoming.names(visit.id))
+        if reading:
+            hint = f"Still reading {number(reading, 'file')}"
+        elif not counts.sentences:
             hint = "First add some texts."
         elif not types:
             hint = "Now name what should be found."
@@ -252,17 +248,28 @@ class Upload:
         visit.only = ("texts",)
         visit.extra[self.drop] = gr.File(value=None)
         waiting = list(waiting or [])  # tables dropped before, whose column is still asked for
-        ready: list[tuple[str, bytes]] = []
+        ready: list[Path] = []
         for path in map(Path, paths or []):
-            data = path.read_bytes()
-            columns = self.services.corpus.columns(path.name, data)
+            columns = self._columns(path)
             if len(columns) > 1:
-                waiting.append((str(path), list(columns)))
+                waiting.append((str(path), columns))
             else:
-                ready.append((path.name, data))
+                ready.append(path)
         self._ask_column(visit, waiting)
-        if ready:
-            self.services.corpus.add_files(visit.id, ready)
+        self._add(visit, ready)
+
+    def _columns(self, path: Path) -> list[str]:
+        try:
+            return list(self.services.corpus.columns(path.name, path.read_bytes()))
+        except (SamError, OSError):
+            return []  # the report of the file will say what is wrong with it
+
+    def _add(self, visit: Visit, paths: Sequence[Path]) -> None:
+        """Read files in the background, or so it seems: most are read before the screen is
+        painted.
+        """
+        self.services.incoming.start(visit.id, paths)
+        self.services.incoming.wait(visit.id, AT_ONCE_S)
 
     def _ask_column(self, visit: Visit, waiting: Waiting) -> None:
         visit.extra[self.waiting] = waiting
@@ -285,9 +292,8 @@ class Upload:
         except OSError:  # dropped a day ago
             self._ask_column(visit, waiting[1:])
             raise SamError(f"{path.name} was dropped too long ago.", "Drop it again.") from None
-        # When this column cannot be used, the question stays.
-        self.services.corpus.add_files(visit.id, [(path.name, data)], column=column)
-        self._ask_column(visit, waiting[1:])
+        added = self.services.corpus.add_files(visit.id, [(path.name, data)], column=column)
+        self._ask_column(visit, waiting[not added.refused :])  # else the question stays
 
     def left_out(self, visit: Visit, waiting: Waiting | None) -> None:
         visit.only = ("texts",)
@@ -299,10 +305,19 @@ class Upload:
         return {self.paste: ""}
 
     def file_act(self, visit: Visit) -> None:
-        if visit.act.get("act") == "remove":
-            self.services.corpus.remove_file(visit.id, int(visit.act["file"]))
-            visit.filters["preview_offset"] = 0
         visit.only = ("texts",)
+        corpus, act = self.services.corpus, visit.act.get("act")
+        if act == "dismiss":
+            corpus.dismiss(visit.id, str(visit.act.get("name", "")))
+            return
+        does = {
+            "remove": corpus.remove_file,
+            "restore": corpus.restore_file,
+            "discard": corpus.discard_file,
+        }
+        if act in does:
+            does[act](visit.id, int(visit.act.get("file", 0)))
+            visit.filters["preview_offset"] = 0
 
     def _add_types(self, visit: Visit, text: str) -> None:
         from experts.corpus import parse_types
@@ -315,12 +330,31 @@ class Upload:
         return {self.types_box: ""}
 
     def type_act(self, visit: Visit) -> None:
-        name = str(visit.act.get("name", ""))
-        if visit.act.get("act") == "remove":
-            self.services.types.remove(visit.id, name)
-        elif visit.act.get("act") == "add":
-            self.services.types.add(visit.id, name, str(visit.act.get("definition", "")))
         visit.only = ("types",)
+        name, act = str(visit.act.get("name", "")), visit.act.get("act")
+        editing = visit.filters.pop("type", "")
+        if act == "edit" and name != editing:
+            visit.filters["type"] = name
+        elif act == "remove":
+            self.services.types.remove(visit.id, name)
+        elif act == "save":
+            visit.filters["type"] = name  # stays open when something is wrong with it
+            to, definition, color = (
+                str(visit.act.get(key, "")) for key in ("to", "definition", "color")
+            )
+            self.services.types.change(visit.id, name, to=to, definition=definition, color=color)
+            del visit.filters["type"]
+
+    def suggested_act(self, visit: Visit) -> None:
+        visit.only = ("types",)
+        if visit.act.get("act") == "add":
+            name, definition = (str(visit.act.get(key, "")) for key in ("name", "definition"))
+            self.services.types.add(visit.id, name, definition)
+        elif visit.act.get("act") == "look":
+            text = str(visit.act.get("text", ""))
+            visit.filters |= {"preview_search": text, "preview_offset": 0}
+            visit.extra[self.search] = text
+            visit.only = ("preview",)
 
     def searched(self, visit: Visit, search: str) -> None:
         if search.strip() != visit.filters.get("preview_search", ""):

@@ -16,6 +16,8 @@ from tests.ui.conftest import Live
 pytestmark = pytest.mark.ui
 
 PUBLIC = {"/start_session", "/add_text", "/set_types", "/read_session", "/compare_experts"}
+PUBLIC |= {"/match", "/merge", "/predict", "/read_job", "/cancel_job"}
+PUBLIC |= {"/read_match", "/read_merges", "/read_predictions"}
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,10 @@ class FakeEngine(Engine):
         self.gate: threading.Event | None = None
         self.entered = threading.Event()
         self.error: BaseException | None = None
+
+    @cached_property
+    def embedder(self) -> Any:
+        return FakeEmbedder()
 
     def _wait(self, cancelled: Any) -> None:
         self.entered.set()

@@ -31,6 +31,34 @@ def test_heatmap_tells_missing_from_zero() -> None:
     assert list(trace.text[0]) == ["0.00", "–"]
     assert "did not occur" in trace.hovertext[0][1]
     assert (trace.zmin, trace.zmax) == (0, 1)
+    assert list(figure.layout.yaxis.ticktext) == ["Nature"]
+    assert list(figure.layout.xaxis.ticktext) == ["lake", "person"]
+
+
+def test_many_types_are_rows_and_keep_apart() -> None:
+    types = [f"a very long type of thing number {i}" for i in range(30)]
+    figure = type_heatmap(["Nature", "Law"], types, [[0.5] * 30, [None] * 30])
+    (trace,) = figure.data
+    assert len(trace.z) == 30
+    assert list(trace.text[0]) == ["0.50", "–"]
+    assert trace.hovertext[29][0] == "Nature · a very long type of thing number 29<br>F1 0.50"
+    assert list(figure.layout.xaxis.ticktext) == ["Nature", "Law"]
+    assert figure.layout.height > 30 * 26
+
+
+def test_domains_are_named_on_the_map_without_overlap() -> None:
+    clouds = {name: [(0.0, 0.0), (1.0, 1.0)] for name in ("Nature", "Law")}
+    figure = map_chart([(0.0, 1.0)], ["x"], clouds, others={"<b>": [(0.5, 0.5)]})
+    first, second = figure.layout.annotations
+    assert (first.text, second.text) == ("Nature", "Law")
+    assert second.y > first.y
+    assert figure.data[0].name == "other experts"
+    assert list(figure.data[0].hovertext) == ["&lt;b&gt;"]
+
+
+def test_the_legend_says_how_many_are_corrected() -> None:
+    figure = fit_chart(["a"], [0.5], [None], samples=1, corrected=1)
+    assert figure.data[1].name == "agreement on 1 sampled sentence, 1 corrected by you (F1)"
 
 
 def test_map_shows_the_persons_sentences_last_and_wraps_their_texts() -> None:

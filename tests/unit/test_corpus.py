@@ -236,7 +236,7 @@ def test_columns_are_listed_for_tables_only() -> None:
         ("blank.jsonl", b'{"text": " "}\n{"text": ""}\n', "blank.jsonl has no text in it"),
         ("image.txt", b"\x89PNG\0\0", "image.txt is not a text file"),
         ("long.txt", b"x" * 1_000_001, "Line 1 of long.txt is 1,000,001 characters"),
-        ("paper.pdf", b"%PDF-1.4", "paper.pdf is a PDF"),
+        ("paper.pdf", b"%PDF-1.4", "paper.pdf is damaged"),
         ("head.csv", b"id,text\n", "head.csv has no text in it"),
     ],
 )

@@ -12,8 +12,14 @@ from sqlalchemy import MetaData, insert, inspect
 
 from db import Database, UnknownSchemaError, migrate
 from db.engine import make_engine
+from db.migrate import alembic_config
 from db.models import Base
-from db.repositories import ProbeAnswerRepository, SessionRepository
+from db.repositories import (
+    CorpusRepository,
+    LinkRepository,
+    ProbeAnswerRepository,
+    SessionRepository,
+)
 
 
 @pytest.fixture
@@ -28,6 +34,60 @@ def test_migrated_database_has_exactly_the_models(url: str) -> None:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
     engine.dispose()
+
+
+def test_the_links_of_before_go_on_working_and_their_tokens_are_hashed(
+    url: str, tmp_path: Path
+) -> None:
+    migrate(url, "0002")
+    database = Database(url)
+    _fill_first_schema(database)
+    more = FIRST["sessions"] | {"id": "s2", "token": "another-secret", "name": "Ships"}
+    _insert(database, "sessions", more)
+    database.close()
+
+    migrate(url)
+    database = Database(url)
+    links = LinkRepository(database)
+    opened = links.open(["secret", "another-secret", "nonsense"])
+    shown = {token: (session.id, link.kind) for token, (session, link) in opened.items()}
+    assert shown == {"secret": ("s", "edit"), "another-secret": ("s2", "edit")}
+    assert opened["secret"][1].created_at == AT
+    assert opened["secret"][1].expires_at is None
+    sentences = CorpusRepository(database).sentences("s")
+    assert [sentence.text for sentence in sentences] == ["Ada left."]
+    database.close()
+    files = b"".join(path.read_bytes() for path in (tmp_path / "new folder").iterdir())
+    assert b"Ada left." in files
+    assert b"another-secret" not in _as_if_vacuumed(url)
+
+
+def _as_if_vacuumed(url: str) -> bytes:
+    """What the database says, without pages that are free but not overwritten yet."""
+    database = Database(url)
+    with database.engine.connect() as connection:
+        raw = connection.connection.driver_connection
+        assert raw is not None
+        dump = "\n".join(raw.iterdump())
+    database.close()
+    return dump.encode()
+
+
+def test_downgrading_gives_sessions_tokens_that_nobody_knows(url: str) -> None:
+    from alembic import command
+
+    migrate(url)
+    database = Database(url)
+    SessionRepository(database).create("Lake sediments", token="mine")
+    SessionRepository(database).create("Ships")
+    database.close()
+    engine = make_engine(url, foreign_keys=False)
+    with engine.execution_options(sam_write=True).begin() as connection:
+        command.downgrade(alembic_config(connection), "0002")
+        tokens = connection.exec_driver_sql("SELECT token FROM sessions").scalars().all()
+    engine.dispose()
+    assert len(set(tokens)) == 2
+    assert min(map(len, tokens)) >= 32
 
 
 def test_migrating_again_keeps_what_is_there(url: str) -> None:
@@ -54,7 +114,14 @@ def test_the_first_schema_migrates_with_nothing_lost(url: str) -> None:
     migrate(url)
     database = Database(url)
     after = _rows(database)
-    assert after.pop("probe_answers") == []
+    new = {name: after.pop(name) for name in after.keys() - before.keys()}
+    (link,) = new.pop("links")
+    assert link["session_id"] == "s"
+    assert set(map(len, new.values())) == {0}
+    del before["sessions"][0]["token"]  # a link now, see below
+    assert after["sessions"][0].pop("deleted_at") is None
+    for column in ("removed_at", "removed_revision"):
+        assert after["uploads"][0].pop(column) is None
     assert after == before
     assert {name for name, rows in before.items() if rows} == set(FIRST)
     ProbeAnswerRepository(database).put_many({("e", "t", "types", "v"): [[0, 3, "person", 0.5]]})
@@ -97,19 +164,25 @@ FIRST: dict[str, dict[str, object]] = {
 
 
 def _fill_first_schema(database: Database) -> None:
+    for name, row in FIRST.items():
+        _insert(database, name, row)
+
+
+def _insert(database: Database, table: str, row: dict[str, object]) -> None:
     tables = MetaData()
     tables.reflect(database.engine)
     with database.write() as session:
-        for name, row in FIRST.items():
-            session.execute(insert(tables.tables[name]).values(row))
+        session.execute(insert(tables.tables[table]).values(row))
 
 
-def _rows(database: Database) -> dict[str, list[tuple[object, ...]]]:
+def _rows(database: Database) -> dict[str, list[dict[str, object]]]:
     """Everything that is stored, by table."""
     names = set(inspect(database.engine).get_table_names()) - {"alembic_version"}
     with database.engine.connect() as connection:
         return {
-            name: [tuple(row) for row in connection.exec_driver_sql(f"SELECT * FROM {name}")]
+            name: [
+                dict(row) for row in connection.exec_driver_sql(f"SELECT * FROM {name}").mappings()
+            ]
             for name in sorted(names)
         }
 
@@ -126,8 +199,6 @@ def test_a_newer_database_is_told_apart(url: str) -> None:
 
 def test_downgrade_removes_every_table(url: str) -> None:
     from alembic import command
-
-    from db.migrate import alembic_config
 
     migrate(url)
     engine = make_engine(url, foreign_keys=False)

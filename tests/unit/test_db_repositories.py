@@ -26,6 +26,7 @@ from db.repositories import (
     JobRepository,
     MergeRepository,
     PredictionRepository,
+    RemovalRepository,
     RunRepository,
     SessionRepository,
     TypeRepository,
@@ -63,17 +64,6 @@ def upload(database: Database, session_id: str, name: str, texts: list[str]) -> 
     )
 
 
-def test_tokens_are_long_and_open_only_their_session(database: Database) -> None:
-    sessions = SessionRepository(database)
-    one, two = sessions.create("One"), sessions.create("Two")
-    assert len(one.token) >= 32
-    assert one.token != two.token
-    assert sessions.by_token(one.token) == one
-    assert sessions.by_token(one.token[:-1]) is None
-    assert [s.name for s in sessions.by_tokens([one.token, two.token, "x"])] == ["Two", "One"]
-    assert one.created_at.utcoffset() is not None
-
-
 def test_repeated_sentences_hide_and_come_back(database: Database, session: SessionRecord) -> None:
     corpus = CorpusRepository(database)
     first = upload(database, session.id, "a.txt", ["Ada met Grace.", "It rained."])
@@ -88,12 +78,12 @@ def test_repeated_sentences_hide_and_come_back(database: Database, session: Sess
     counts = [(u.name, u.sentences, u.duplicates) for u in corpus.uploads(session.id)]
     assert counts == [("a.txt", 2, 1), ("b.txt", 1, 2), ("c.txt", 0, 2)]
 
-    assert corpus.remove_upload(session.id, first)
+    assert RemovalRepository(database).remove(session.id, first)
     assert [(s.text, s.document) for s in corpus.sentences(session.id)] == [
         ("It rained.", "b.txt"),
         ("It snowed.", "b.txt"),
     ]
-    assert not corpus.remove_upload(session.id, first)
+    assert not RemovalRepository(database).remove(session.id, first)
 
 
 def test_search_is_literal_and_ignores_case(database: Database, session: SessionRecord) -> None:
@@ -117,7 +107,7 @@ def test_one_session_cannot_remove_from_another(database: Database, session: Ses
     other = SessionRepository(database).create("Two")
     mine = upload(database, session.id, "a.txt", ["It rained."])
     corpus = CorpusRepository(database)
-    assert not corpus.remove_upload(other.id, mine)
+    assert not RemovalRepository(database).remove(other.id, mine)
     assert corpus.count(session.id) == 1
     assert corpus.count(other.id) == 0
 

@@ -317,7 +317,7 @@ def test_waiting_jobs_say_so(services: Services, session_id: str, worker: Worker
     job = services.jobs.active(session_id)
     assert job is not None
     assert job.active
-    assert (job.state, job.line) == ("queued", "Waiting for 1 other job")
+    assert (job.state, job.line) == ("queued", "1 other before yours")
     assert worker.run_one()
     job = services.jobs.active(session_id)
     assert job is not None
@@ -350,6 +350,10 @@ def test_deleting_a_session_removes_its_files_and_stops_its_jobs(
     assert folder.is_dir()
     services.match.start(session_id)
     services.sessions.delete(session_id)
+    assert services.queue.active(session_id) == []
+    assert folder.is_dir(), "it can be brought back for a day"
+    assert services.sessions.purge() == 0
+    assert services.sessions.purge(deleted_for_s=-1) == 1
     assert not folder.exists()
     assert not worker.run_one()
     assert "does not exist" in refused(lambda: services.state(session_id)).what

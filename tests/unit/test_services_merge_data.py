@@ -23,8 +23,8 @@ from sam_ui.services.merge_data import MergeInputs, mean_coefficients, merge_dat
 from sam_ui.services.recipes import make_recipes
 from sam_ui.services.views import BaseInfo
 from sam_ui.settings import Settings
-from sam_ui.steps.merge import method_html
 from sam_ui.steps.merge_history import history_html
+from sam_ui.steps.merge_method import method_html
 from tests.unit import tiny
 from tests.unit.fakes import BASE, FakeEngine
 from tests.unit.merging_data_support import tiny_pool

@@ -19,7 +19,8 @@ from sam_ui.services.engine import Engine
 from sam_ui.services.probing import StoredAnswers, probe_note, settings_version
 from sam_ui.services.views import MatchView
 from sam_ui.settings import Settings
-from sam_ui.steps.match import answers_html, experts_html
+from sam_ui.steps.match_answers import answers_html
+from sam_ui.steps.match_experts import PAGE, experts_html
 from tests.unit.fakes import BASE, FakeEmbedder, FakeExtractor, make_pool
 
 TEXTS = [f"Ada met Grace number {i} at Lake Orvenn." for i in range(12)]
@@ -201,12 +202,19 @@ def test_a_large_pool_is_probed_in_part_and_says_so(
     assert [len(sentence.answers) for sentence in view.probe[:3]] == [48, 24, 12]
     assert set(view.by_probe) <= {s.name for s in view.experts if s.probe_state == "done"}
 
-    page = experts_html(view, Draft().following(view), services.base_info())
-    assert page.count("<article") == LARGE
-    assert "12 more experts, less similar to your texts" in page
-    assert page.count("Not probed: less similar than 48 others.") == 12
-    assert page.count("Stopped after 4 of 10 sentences.") == 24
-    assert answers_html(view, {}).count("<tr>") == 48 * 4 + 24 * 3 + 12 * 3
+    draft, base = Draft().following(view), services.base_info()
+    pages = [
+        experts_html(view, draft, base, {"experts_offset": offset})
+        for offset in range(0, LARGE, PAGE)
+    ]
+    assert [page.count("<article") for page in pages] == [8] * 7 + [4]
+    assert "1–8 of 60 experts" in pages[0]
+    every = "".join(pages)
+    assert every.count("<p>Not probed: less similar than 48 others.") == 12
+    assert every.count("<p>Stopped after 4 of 10 sentences.") == 24
+    answers = answers_html(view, {})
+    assert answers.count("<tr>") == 10  # all have said the same
+    assert "and 45 more" in answers
     assert len(view.map.experts) == 48
 
     rows = expert_rows(engine.match(view_texts(services, session_id), list(view.types)))

@@ -65,7 +65,7 @@ def test_files_with_duplicates_across_them(services: Services, session_id: str) 
             ("a.txt", b"It rained. Ada met Grace. It rained."),
             ("sub/b.txt", b"It  rained. Bob left."),
         ],
-    )
+    ).added
     assert [(r.name, r.sentences, r.duplicates) for r in reports] == [
         ("a.txt", 2, 1),
         ("b.txt", 1, 1),
@@ -92,14 +92,26 @@ def test_gold_spans_are_kept_relative_to_their_sentence(
     assert services.corpus.counts(session_id).annotated == 1
 
 
-def test_one_bad_file_and_nothing_is_added(services: Services, session_id: str) -> None:
-    good = ("a.txt", b"It rained.")
+def test_a_bad_file_does_not_stop_the_good_ones(services: Services, session_id: str) -> None:
     too_many = " ".join(f"Sentence number {i} ends here." for i in range(5)).encode()
-    for bad in [("b.txt", b""), ("c.txt", b"x" * 1_000_001), ("d.txt", too_many)]:
-        with pytest.raises(SamError) as caught:
-            services.corpus.add_files(session_id, [good, bad])
-        assert caught.value.hint
-    assert services.corpus.files(session_id) == []
+    files = [("a.txt", b"It rained."), ("b.txt", b""), ("c.txt", b"x" * 1_000_001)]
+    files += [("d.txt", too_many), ("dir/e.txt", b"Bob left.")]
+    found = services.corpus.add_files(session_id, files)
+    assert [report.name for report in found.added] == ["a.txt", "e.txt"]
+    assert [file.name for file in found.refused] == ["b.txt", "c.txt", "d.txt"]
+    for file, cause in zip(found.refused, ("is empty", "1 MB", "6 sentences"), strict=True):
+        assert cause in file.what
+        assert file.hint
+    assert [file.name for file in services.corpus.files(session_id)] == ["a.txt", "e.txt"]
+    assert services.corpus.refused(session_id) == list(found.refused), "it is kept"
+    services.corpus.add_files(session_id, [("b.txt", b"It froze.")])
+    services.corpus.dismiss(session_id, "c.txt")
+    assert [file.name for file in services.corpus.refused(session_id)] == ["d.txt"]
+    services.corpus.dismiss(session_id, "")
+    assert services.corpus.refused(session_id) == []
+    for files in ([], [("a.txt", b"It rained.")]):
+        with pytest.raises(SamError):
+            services.corpus.add_files("gone" if files else session_id, files)
     with pytest.raises(SamError):
         services.corpus.add_text(session_id, "  ")
     with pytest.raises(SamError):
@@ -165,19 +177,6 @@ def test_colours_never_repeat() -> None:
     assert all(re.fullmatch("#[0-9a-f]{6}", color) for color in taken)
 
 
-def test_dark_text_is_readable_on_every_colour() -> None:
-    def luminance(color: str) -> float:
-        parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
-        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-    taken: list[str] = []
-    for _ in range(100):
-        taken.append(next_color(taken))
-    dark = luminance("#1f2937")
-    assert min((luminance(c) + 0.05) / (dark + 0.05) for c in taken) > 7
-
-
 def test_the_base_is_named_with_its_notice(services: Services) -> None:
     info = services.base_info()
     assert info.name == "google/gemma-3-270m"
@@ -222,8 +221,8 @@ def test_the_same_file_again_and_again_does_not_fill_the_disk(
     file = ("a.txt", b"It rained. Bob left.")
     services.corpus.add_files(session_id, [file])
     services.corpus.add_files(session_id, [file])
-    with pytest.raises(SamError, match="repeated ones included"):
-        services.corpus.add_files(session_id, [file])
+    (refused,) = services.corpus.add_files(session_id, [file]).refused
+    assert "repeated ones included" in refused.what
     assert services.corpus.counts(session_id).sentences == 2
 
 

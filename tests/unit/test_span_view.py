@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from experts.spans import Span, drop_overlaps
 from sam_ui.services.merge_views import PreviewSentence, PreviewView
 from sam_ui.span_view import legend_html, spans_html
-from sam_ui.steps.merge_preview import preview_html
+from sam_ui.steps.merge_preview import Status, preview_html
 
 COLORS = {"lake": "#a6d8f0"}
 
@@ -98,9 +98,9 @@ def test_a_preview_shows_what_is_new_and_names_what_is_gone() -> None:
         1, "Ada & Bled", (Span(6, 10, "lake"),), (Span(6, 10, "lake"),), (Span(0, 5, "<b>"),)
     )
     view = PreviewView({"law": 1.0}, "linear", (row,))
-    html = preview_html(view, COLORS, running=False)
+    html = preview_html(view, COLORS, Status())
     assert "sam-span fresh" in html
     assert "No longer found: <del>Ada &amp;</del> (&lt;b&gt;)" in html
-    assert "Reading…" in preview_html(view, COLORS, running=True)
-    assert "It broke." in preview_html(view, COLORS, running=False, problem="It broke.")
-    assert "Move a slider" in preview_html(None, COLORS, running=False)
+    assert "Reading…" in preview_html(view, COLORS, Status(running=True))
+    assert "It broke." in preview_html(view, COLORS, Status(problem="It broke."))
+    assert "Move a slider" in preview_html(None, COLORS, Status())
