@@ -48,7 +48,7 @@ def experts_table(pool: Path = ROOT / "assets" / "experts") -> str:
     for card in cards:
         types = [entry["name"] for entry in card["types"]]
         shown = ", ".join(types[:6]) + (f" and {len(types) - 6} more" if len(types) > 6 else "")
-        data = "; ".join(f"{entry['name']} ({entry['licence']})" for entry in card["data"])
+        data = "; ".join(dict.fromkeys(f"{d['name']} ({d['licence']})" for d in card["data"]))
         score = card.get("dev_f1")
         rows.append(
             [
