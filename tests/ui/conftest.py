@@ -40,6 +40,17 @@ class Live:
     engine: FakeEngine | None = None
 
 
+PATIENCE_MS = 90_000
+"""How long a browser test waits for what it expects: the machine may be busy with others."""
+
+
+@pytest.fixture(autouse=True)
+def patient() -> None:
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=PATIENCE_MS)
+
+
 @contextmanager
 def running(services: Services) -> Iterator[str]:
     """Serve the interface on a free port; gives its address."""
@@ -104,7 +115,7 @@ def visit(chromium: Any) -> Iterator[Any]:
         context = chromium.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(PATIENCE_MS)
         page.on("request", watch)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(url)

@@ -18,17 +18,8 @@ from tests.ui.screenshots import SCHEMES, WIDTHS, open_scene, scenes, settled
 pytestmark = [pytest.mark.ui, pytest.mark.browser]
 
 GRAVE = ("serious", "critical")
-PATIENCE = 60_000
 # One page of the help stands for all: they are drawn by one function.
 ALIKE = {f"help-{topic}" for topic in TOPICS} - {"help-probe"}
-
-
-@pytest.fixture(autouse=True)
-def patient() -> Iterator[None]:
-    """A busy machine needs longer than playwright waits by itself."""
-    expect.set_options(timeout=PATIENCE)
-    yield
-    expect.set_options(timeout=5_000)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,16 +14,6 @@ from sam_ui.help_texts import TOPICS
 from tests.ui.conftest import Live
 
 pytestmark = [pytest.mark.ui, pytest.mark.browser]
-
-PATIENCE = 30_000
-
-
-@pytest.fixture(autouse=True)
-def patient() -> Iterator[None]:
-    """A busy machine needs longer than playwright waits by itself."""
-    expect.set_options(timeout=PATIENCE)
-    yield
-    expect.set_options(timeout=5_000)
 
 
 def test_the_sheet_opens_by_button_and_key_and_leads_to_a_topic(live: Live, visit: Any) -> None:

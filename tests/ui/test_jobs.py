@@ -19,16 +19,14 @@ from sam_ui.jobs.supervisor import Supervisor
 from sam_ui.services import Services
 from sam_ui.services.views import SessionInfo
 from sam_ui.settings import Settings
-from tests.ui.conftest import Live, running, shoot
+from tests.ui.conftest import PATIENCE_MS, Live, running, shoot
 from tests.unit.fakes import make_pool
 from tests.unit.worker_process import HOLD, write_worker
 
 pytestmark = [pytest.mark.ui, pytest.mark.browser]
 
-PATIENCE_MS = 120_000
 SENTENCES = 60
 TEXT = "\n".join(f"Ada met number {n} in Paris." for n in range(SENTENCES))
-expect.set_options(timeout=PATIENCE_MS)
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
@@ -48,7 +46,6 @@ def filled(services: Services) -> SessionInfo:
 
 def open_step(visit: Any, url: str, session: SessionInfo, step: str) -> Any:
     page = visit(f"{url}/?s={session.token}&step={step}")
-    page.set_default_timeout(PATIENCE_MS)
     expect(page.locator(f"#rail-{step}[aria-current]")).to_be_visible()
     return page
 

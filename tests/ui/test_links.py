@@ -16,15 +16,7 @@ from tests.ui.conftest import Live, shoot
 
 pytestmark = [pytest.mark.ui, pytest.mark.browser]
 
-PATIENT_MS = 60_000
 TEXT = "Ada met Grace in Bled. Nothing happened. Professor Hubble left."
-
-
-@pytest.fixture(autouse=True)
-def patient() -> Any:
-    expect.set_options(timeout=PATIENT_MS)
-    yield
-    expect.set_options(timeout=5_000)
 
 
 @pytest.fixture

@@ -26,7 +26,6 @@ from tests.unit.fakes import BASE, DOMAINS, FakeEmbedder, FakeExtractor, make_po
 
 pytestmark = [pytest.mark.ui, pytest.mark.browser]
 
-SLOW_MS = 30_000
 CHURCH = "Ada met Grace in Bled."
 NAMES = "Zoë and José met 👩🏽‍🚀 Ada 🚀 in Bled."
 TEXTS = [
@@ -79,8 +78,6 @@ def match_app(pool_folder: Path) -> Iterator[Live]:
 def matched(visit: Any, app: Live, **options: Any) -> Any:
     """A page with a finished match of `TEXTS`."""
     page = visit(app.url, **options)
-    page.set_default_timeout(SLOW_MS)
-    expect.set_options(timeout=SLOW_MS)
     start(page, "\n\n".join(TEXTS))
     page.locator("#primary").click()
     expect(page.locator(".sam-expert")).to_have_count(3)
@@ -280,8 +277,6 @@ def test_a_large_pool_is_searched_filtered_sorted_and_turned(
     match_app: Live, visit: Any, shots: Path, ponds: int
 ) -> None:
     page = visit(match_app.url)
-    page.set_default_timeout(SLOW_MS)
-    expect.set_options(timeout=SLOW_MS)
     start(page, "\n\n".join(TEXTS))
     page.locator("#primary").click()
     experts = page.locator(".sam-expert")
@@ -331,7 +326,6 @@ def test_who_may_only_look_sees_answers_without_controls(match_app: Live, visit:
     assert session is not None
     look = match_app.services.links.create(session.id, "view")
     other = visit(f"{match_app.url}/?s={look}&step=match")
-    other.set_default_timeout(SLOW_MS)
     expect(other.locator(".sam-expert")).to_have_count(3)
     other.get_by_role("tab", name="Answers").click()
     expect(other.locator("#answers .sam-answer")).to_have_count(len(TEXTS))

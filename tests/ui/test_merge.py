@@ -15,16 +15,14 @@ from playwright.sync_api import expect
 from experts.corpus import EntityType
 from sam_ui.services import Services
 from sam_ui.services.views import SessionInfo
-from tests.ui.conftest import Live, shoot
+from tests.ui.conftest import PATIENCE_MS, Live, shoot
 
 pytestmark = [pytest.mark.ui, pytest.mark.browser]
 
-PATIENCE_MS = 60_000
 TEXT = (
     "Ada met Grace in Bled. Professor Hubble left. Nothing happened. The River Soča flows past "
     "Kobarid. In Ljubljana Plečnik built a bridge. Rain fell on Monday. Eve saw Orion from Tolmin."
 )
-expect.set_options(timeout=PATIENCE_MS)
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
@@ -58,7 +56,6 @@ def merged(services: Services, session: SessionInfo, weights: dict[str, float], 
 
 def open_merge(visit: Any, live: Live, session: SessionInfo, **options: Any) -> Any:
     page = visit(f"{live.url}/?s={session.token}&step=merge", **options)
-    page.set_default_timeout(PATIENCE_MS)
     expect(page.locator(".sam-weight").first).to_be_visible()
     return page
 

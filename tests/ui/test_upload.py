@@ -13,7 +13,6 @@ from tests.unit.documents_support import SCANNED, locked_pdf, pdf, report_docx
 
 pytestmark = [pytest.mark.ui, pytest.mark.browser]
 
-PATIENCE_MS = 90_000
 PAGES = [
     ["Lake report", "Ada met Grace at Lake Bled."],
     SCANNED,
@@ -23,17 +22,9 @@ PAGES = [
 HOSTILE = "<img src=x onerror='window.hacked=1'>"
 
 
-@pytest.fixture(autouse=True)
-def patience() -> Any:
-    expect.set_options(timeout=PATIENCE_MS)
-    yield
-    expect.set_options(timeout=5_000)
-
-
 def begin(live: Live, visit: Any, **options: Any) -> Any:
     """A page with a new session."""
     page = visit("about:blank", **options)
-    page.set_default_timeout(PATIENCE_MS)
     page.goto(live.url)
     page.locator("#new-session").click()
     expect(page.locator("#drop")).to_be_visible()
