@@ -21,6 +21,7 @@ __all__ = [
     "Score",
     "evaluate",
     "evaluate_files",
+    "f1_counts",
     "f1_interval",
     "micro_f1",
     "ratio_interval",
@@ -155,13 +156,22 @@ def f1_interval(
     Raises:
         SamError: the two have different numbers of sentences.
     """
+    return ratio_interval(f1_counts(gold, pred), seed=seed, n=n, level=level)
+
+
+def f1_counts(gold: Spans, pred: Spans) -> list[tuple[int, int]]:
+    """Of each sentence 2·tp and the number of true and of predicted spans together: the micro F1 of
+    any of the sentences is the sum of the first over the sum of the second.
+
+    Raises:
+        SamError: the two have different numbers of sentences.
+    """
     _check_lengths(gold, pred)
-    # F1 = 2·tp / (number true + number predicted): two numbers a sentence are enough.
     counts = []
     for true, found in zip(gold, pred, strict=True):
         true_keys, found_keys = {s.key for s in true}, {s.key for s in found}
         counts.append((2 * len(true_keys & found_keys), len(true_keys) + len(found_keys)))
-    return ratio_interval(counts, seed=seed, n=n, level=level)
+    return counts
 
 
 def ratio_interval(

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from experts.base import BaseModel
 from experts.errors import SamError
-from experts.evaluate import Report, evaluate, micro_f1
+from experts.evaluate import Report, evaluate, f1_counts, micro_f1
 from experts.extract import Extractor
 from experts.merging.adapters import Adapter
 from experts.recipes import CorpusRecipe, TrainingRecipe
@@ -341,16 +341,12 @@ def _gain(
     seed: int,
 ) -> tuple[float, tuple[float, float]]:
     """Change of micro F1, and 95 % of it by paired bootstrap over sentences."""
-    counts = np.array(
-        [[len({s.key for s in x} & keys), len({s.key for s in x}) + len(keys)]
-         for found in (before, after)
-         for x, keys in zip(found, ({s.key for s in g} for g in gold), strict=True)]
-    ).reshape(2, len(gold), 2)  # fmt: skip
+    counts = np.array([f1_counts(gold, found) for found in (before, after)])
     draws = np.random.default_rng(seed).integers(len(gold), size=(_RESAMPLES, len(gold)))
 
     def f1(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         hits, spans = rows[..., 0].sum(-1), rows[..., 1].sum(-1)
-        scores: npt.NDArray[np.float64] = 2 * hits / np.maximum(spans, 1)
+        scores: npt.NDArray[np.float64] = hits / np.maximum(spans, 1)
         return scores
 
     change = f1(counts[1][draws]) - f1(counts[0][draws])

@@ -5,6 +5,7 @@ Experts are added and removed at any time, without training anything.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import logging
 import lzma
@@ -52,6 +53,12 @@ class Expert:
         if not path.is_file():
             return np.zeros((0, 0), np.float32)
         return load_file(path)["vectors"].astype(np.float32)
+
+
+def _stamp(path: Path | str) -> tuple[int, int]:
+    """Time of change in nanoseconds, and size."""
+    found = os.stat(path)
+    return found.st_mtime_ns, found.st_size
 
 
 class Pool:
@@ -103,10 +110,9 @@ class Pool:
         asks for all of them many times, and with 200 experts that is a second.
         """
         try:
-            found = path.stat()
+            state = _stamp(path)
         except OSError:
             return ExpertCard.load(path)  # says what is wrong
-        state = (found.st_mtime_ns, found.st_size)
         kept = self._read.get(path)
         if kept is None or kept[0] != state:
             kept = (state, ExpertCard.load(path))
@@ -127,11 +133,8 @@ class Pool:
                     if entry.name.startswith("."):
                         continue
                     card = os.path.join(entry.path, CARD)
-                    try:
-                        found = os.stat(card)
-                    except OSError:
-                        continue
-                    seen[card] = found.st_mtime_ns, found.st_size
+                    with contextlib.suppress(OSError):
+                        seen[card] = _stamp(card)
         return seen
 
     def get(self, name: str) -> Expert:

@@ -242,11 +242,13 @@ def train_adapter(
         reader = reader_of(base, packed=packed)
         kept = _Checkpoint(checkpoint or out / ".checkpoint", recipe, base.name, start)
         run = _Run(base, model, reader, recipe, sampler, kept, resume)
-        if until is not None:
-            run.end = min(until, run.steps)
-        if watch is not None:
-            run.watch = watch
-        result = run.loop(progress or (lambda _: None), cancelled or (lambda: False))
+        end = run.steps if until is None else min(until, run.steps)
+        result = run.loop(
+            end,
+            watch or (lambda _: None),
+            progress or (lambda _: None),
+            cancelled or (lambda: False),
+        )
         _save(model, base, out)
         shutil.rmtree(run.checkpoint.folder, ignore_errors=True)
         return result
@@ -278,20 +280,23 @@ class _Run:
             betas=(0.9, 0.99),
         )
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
-        self.steps = self.end = math.ceil(recipe.sentences / recipe.batch)
-        self.watch: Callable[[int], None] = lambda step: None
+        self.steps = math.ceil(recipe.sentences / recipe.batch)
         self.checkpoint = checkpoint
         self.start, self.loss, self.spent = (
             self.checkpoint.load(model, self.optimizer) if resume else (0, 0.0, 0.0)
         )
 
     def loop(
-        self, progress: Callable[[TrainingProgress], None], cancelled: Callable[[], bool]
+        self,
+        end: int,
+        watch: Callable[[int], None],
+        progress: Callable[[TrainingProgress], None],
+        cancelled: Callable[[], bool],
     ) -> dict[str, float]:
         began = saved = time.monotonic()
         before = self.spent
         self.model.train()
-        for step in range(self.start, self.end):
+        for step in range(self.start, end):
             if cancelled():
                 self._save_checkpoint(step)
                 raise Cancelled
@@ -303,12 +308,12 @@ class _Run:
             if now - saved > _CHECKPOINT_SECONDS:
                 self._save_checkpoint(step + 1)
                 saved = now
-            self.watch(step + 1)
-            if step % 10 == 9 or step + 1 == self.end:
-                left = (now - began) / (step + 1 - self.start) * (self.end - step - 1)
-                progress(TrainingProgress(step + 1, self.end, self.loss, self.spent, left))
+            watch(step + 1)
+            if step % 10 == 9 or step + 1 == end:
+                left = (now - began) / (step + 1 - self.start) * (end - step - 1)
+                progress(TrainingProgress(step + 1, end, self.loss, self.spent, left))
         self.model.eval()
-        return {"steps": float(self.end), "loss": self.loss, "seconds": self.spent}
+        return {"steps": float(end), "loss": self.loss, "seconds": self.spent}
 
     def _save_checkpoint(self, step: int) -> None:
         self.checkpoint.save(step, self.model, self.optimizer, self.loss, self.spent)

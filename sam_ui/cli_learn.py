@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from experts.errors import SamError
 from sam_ui.cli_experts import Json
 from sam_ui.cli_output import print_json, print_table, progress_line
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from experts.learning import Learned
     from experts.spans import Example
     from sam_ui.cli_predict import Request
-    from sam_ui.services.engine import Engine
 
 __all__ = ["learn"]
 
@@ -40,17 +38,16 @@ def learn(
     as_json: Json = False,
 ) -> None:
     """Learn from corrected sentences: LoRA+ goes on from a merged adapter."""
-    from experts.corpus import parse_types
     from experts.learning import LearningPlan, check_corrections
     from experts.learning import learn as learn_from
     from experts.merging.adapters import load_adapter
+    from sam_ui.cli import _asked, _check_free, _engine
     from sam_ui.cli_predict import Request, merge_recommended, recommend
 
-    asked = [kind.name for kind in parse_types(types, lines=False)]
+    asked = _asked(types)
     request = Request(corrections, column, asked, gold=True, samples=10, k=3, seed=seed)
     examples = check_corrections(_examples(request), asked)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SamError(f"{out} is not empty.", "Choose another folder.")
+    _check_free(out)
     if adapter is not None:
         load_adapter(adapter)  # refused before the base model is loaded
     engine = _engine()
@@ -71,15 +68,6 @@ def learn(
         print_json(document)
     else:
         _print(learned, out)
-
-
-def _engine() -> Engine:
-    from sam_ui.services.engine import Engine
-    from sam_ui.services.store import open_pool
-    from sam_ui.settings import Settings
-
-    settings = Settings()
-    return Engine(settings, pool=open_pool(settings))
 
 
 def _examples(request: Request) -> list[Example]:

@@ -77,9 +77,14 @@ element.addEventListener('keydown', (event) => {
 });
 const opened = new Set();
 const key = (node) => node.dataset.key || node.querySelector('summary')?.textContent;
+const note = (node, open) => { if (open) opened.add(key(node)); else opened.delete(key(node)); };
+// Noted at the click: the server's answer may replace the element before it toggles.
+element.addEventListener('click', (event) => {
+  const node = event.target.closest('summary')?.parentElement;
+  if (node?.tagName === 'DETAILS') note(node, !node.open);
+});
 element.addEventListener('toggle', (event) => {
-  if (event.target.tagName !== 'DETAILS') return;
-  if (event.target.open) opened.add(key(event.target)); else opened.delete(key(event.target));
+  if (event.target.tagName === 'DETAILS') note(event.target, event.target.open);
 }, true);
 const settle = () => {
   for (const node of element.querySelectorAll('details')) {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from db.engine import Database
 from db.models import ProbeAnswer, now
+from db.repositories.common import in_parts
 
 __all__ = ["AnswerKey", "ProbeAnswerRepository", "Spans"]
 
@@ -46,7 +47,7 @@ class ProbeAnswerRepository:
         limit = now() - _NOTE_USE_EVERY
         query = select(*_KEY, ProbeAnswer.spans, ProbeAnswer.last_used_at)
         with self._db.read() as session:
-            for part in _parts(list(dict.fromkeys(keys)), _AT_ONCE):
+            for part in in_parts(list(dict.fromkeys(keys)), _AT_ONCE):
                 rows = session.execute(query.where(tuple_(*_KEY).in_(part)))
                 for expert, text, kind, version, spans, used in rows:
                     found[expert, text, kind, version] = spans
@@ -54,7 +55,7 @@ class ProbeAnswerRepository:
                         old.append((expert, text, kind, version))
         if old:
             with self._db.write() as session:
-                for part in _parts(old, _AT_ONCE):
+                for part in in_parts(old, _AT_ONCE):
                     used_now = update(ProbeAnswer).where(tuple_(*_KEY).in_(part))
                     session.execute(used_now.values(last_used_at=now()))
         return found
@@ -94,8 +95,3 @@ def _upsert(dialect: str) -> Any:
         index_elements=_KEY,
         set_={name: insert.excluded[name] for name in ("spans", "last_used_at")},
     )
-
-
-def _parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    for first in range(0, len(items), size):
-        yield items[first : first + size]

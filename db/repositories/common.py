@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
-__all__ = ["new_id", "to_record"]
+__all__ = ["AT_ONCE", "in_parts", "new_id", "to_record"]
+
+AT_ONCE = 500
+"""Values in a statement: databases bound the number of parameters (older SQLite: 999)."""
 
 R = TypeVar("R")
+T = TypeVar("T")
+
+
+def in_parts(items: Sequence[T], size: int = AT_ONCE) -> Iterator[Sequence[T]]:
+    """Cut what a statement is to name into pieces that it may name at once."""
+    return (items[first : first + size] for first in range(0, len(items), size))
 
 
 def new_id() -> str:

@@ -10,12 +10,10 @@ from sqlalchemy import Select, delete, func, select
 from db.engine import Database
 from db.models import Correction, Sentence, now
 from db.records import CorrectionRecord
-from db.repositories.common import to_record
+from db.repositories.common import in_parts, to_record
 from db.repositories.sessions import touch
 
 __all__ = ["CorrectionRepository"]
-
-_AT_ONCE = 900  # ids in a statement: older versions of SQLite take 999 variables
 
 
 class CorrectionRepository:
@@ -100,8 +98,7 @@ class CorrectionRepository:
             .where(Sentence.session_id == session_id, Sentence.duplicate.is_(False))
         )
         with self._db.read() as session:
-            for first in range(0, len(sentence_ids), _AT_ONCE):
-                part = sentence_ids[first : first + _AT_ONCE]
+            for part in in_parts(sentence_ids):
                 for known, row in session.execute(query.where(Sentence.id.in_(part))):
                     found[known] = to_record(CorrectionRecord, row) if row else None
         return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from db.engine import Database
 from db.models import Base, Merge, Prediction, Run, Sentence, UtcDateTime, now
 from db.records import SentenceRecord, SpanRecord
+from db.repositories.common import in_parts
 from db.repositories.corpus import sentence_query, sentence_record
 from db.repositories.sessions import touch
 
@@ -19,8 +20,6 @@ __all__ = ["MergeHistoryRepository", "TakenOut"]
 
 TakenOut = dict[str, list[dict[str, Any]]]
 """Table → rows, ready for JSON."""
-
-_AT_ONCE = 500  # ids in a statement: databases bound the number of parameters
 
 
 class MergeHistoryRepository:
@@ -121,7 +120,7 @@ class MergeHistoryRepository:
         )
         queries = [query]
         if sentence_ids is not None:
-            queries = [query.where(Prediction.sentence_id.in_(p)) for p in _parts(sentence_ids)]
+            queries = [query.where(Prediction.sentence_id.in_(p)) for p in in_parts(sentence_ids)]
         found: dict[int, list[SpanRecord]] = {}
         with self._db.read() as session:
             for part in queries:
@@ -135,7 +134,7 @@ class MergeHistoryRepository:
         with self._db.read() as session:
             return [
                 sentence_record(row)
-                for part in _parts(ids)
+                for part in in_parts(ids)
                 for row in session.execute(query.where(Sentence.id.in_(part)))
             ]
 
@@ -160,7 +159,7 @@ def _rows(
 ) -> list[Mapping[str, Any]]:
     return [
         dict(row)
-        for part in _parts(ids)
+        for part in in_parts(ids)
         for row in session.execute(select(table).where(table.c[column].in_(part))).mappings()
     ]
 
@@ -179,7 +178,3 @@ def _unpacked(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
         moment = isinstance(value, str) and isinstance(column.type, UtcDateTime)
         values[name] = datetime.fromisoformat(value) if moment else value
     return values
-
-
-def _parts(ids: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    return (ids[first : first + _AT_ONCE] for first in range(0, len(ids), _AT_ONCE))

@@ -12,12 +12,11 @@ from sqlalchemy import ColumnElement, or_, select, update
 from db.engine import Database
 from db.models import Link, WorkSession, now
 from db.records import LinkRecord, SessionRecord
-from db.repositories.common import new_id, to_record
+from db.repositories.common import in_parts, new_id, to_record
 
 __all__ = ["LinkRepository", "link_of", "new_token", "token_hash"]
 
 TOKEN_BYTES = 24
-_AT_ONCE = 500  # hashes in a statement: databases bound the number of parameters
 _NOTE_USE_EVERY = timedelta(minutes=2)
 
 
@@ -75,13 +74,12 @@ class LinkRepository:
     def open(self, tokens: Sequence[str]) -> dict[str, tuple[SessionRecord, LinkRecord]]:
         """By token, the sessions that the tokens open; those that open nothing are left out."""
         hashes = {token_hash(token): token for token in tokens}
-        wanted = list(hashes)
         found: dict[str, tuple[SessionRecord, LinkRecord]] = {}
         with self._db.read() as session:
-            for first in range(0, len(wanted), _AT_ONCE):
-                part = Link.token_hash.in_(wanted[first : first + _AT_ONCE])
-                query = select(WorkSession, Link).join(Link, Link.session_id == WorkSession.id)
-                for work, link in session.execute(query.where(part, *_open())):
+            query = select(WorkSession, Link).join(Link, Link.session_id == WorkSession.id)
+            for part in in_parts(list(hashes)):
+                these = query.where(Link.token_hash.in_(part), *_open())
+                for work, link in session.execute(these):
                     records = (to_record(SessionRecord, work), to_record(LinkRecord, link))
                     found[hashes[link.token_hash]] = records
         return found

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from db.engine import Database
 from db.models import Merge, Prediction, Run, Sentence
 from db.records import NewSpan, SentenceRecord, SpanRecord
-from db.repositories.common import new_id
+from db.repositories.common import AT_ONCE, new_id
 from db.repositories.corpus import sentence_query, sentence_record
 from db.repositories.sessions import touch
 
@@ -146,7 +146,7 @@ class PredictionRepository:
             .where(Prediction.session_id == session_id, Prediction.merge_id == merge_id)
             .order_by(Prediction.start, Prediction.end)
         )
-        if len(rows) <= 500:  # else all of them: databases bound the number of parameters
+        if len(rows) <= AT_ONCE:  # else all of them: databases bound the number of parameters
             query = query.where(Prediction.sentence_id.in_([row.id for row in rows]))
         spans: dict[int, list[SpanRecord]] = {}
         for p in session.scalars(query):

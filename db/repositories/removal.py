@@ -11,12 +11,10 @@ from sqlalchemy.orm import Session
 from db.engine import Database
 from db.models import Document, Merge, Run, Sentence, Upload, WorkSession, now
 from db.records import UploadRecord
-from db.repositories.common import to_record
+from db.repositories.common import in_parts, to_record
 from db.repositories.sessions import touch
 
 __all__ = ["RemovalRepository"]
-
-_AT_ONCE = 500
 
 
 class RemovalRepository:
@@ -119,8 +117,8 @@ def _find(session: Session, session_id: str, upload_id: int, *, removed: bool) -
 
 
 def _delete(session: Session, ids: Sequence[int]) -> None:
-    for index in range(0, len(ids), _AT_ONCE):
-        session.execute(delete(Upload).where(Upload.id.in_(ids[index : index + _AT_ONCE])))
+    for part in in_parts(ids):
+        session.execute(delete(Upload).where(Upload.id.in_(part)))
 
 
 def _documents(session_id: str) -> Select[int]:
@@ -147,6 +145,5 @@ def _show_first_of_each(session: Session, session_id: str, upload_id: int) -> No
         update(Sentence).where(*alike).values(duplicate=True),
         execution_options={"synchronize_session": False},
     )
-    for index in range(0, len(ids), _AT_ONCE):
-        part = Sentence.id.in_(ids[index : index + _AT_ONCE])
-        session.execute(update(Sentence).where(part).values(duplicate=False))
+    for part in in_parts(ids):
+        session.execute(update(Sentence).where(Sentence.id.in_(part)).values(duplicate=False))

@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from db.models import Job
+from db.repositories.common import AT_ONCE
 
 __all__ = ["Waiting", "in_turn", "read_waiting"]
 
@@ -73,6 +74,6 @@ def _served(
         .where(Job.heartbeat_at.is_not(None), Job.kind.not_in(first))
         .group_by(Job.session_id)
     )
-    if len(sessions) <= 500:  # else all of them: databases bound the number of parameters
+    if len(sessions) <= AT_ONCE:  # else all of them: databases bound the number of parameters
         query = query.where(Job.session_id.in_([s for s in sessions if s is not None]))
     return {owner: moment for owner, moment in session.execute(query) if moment}

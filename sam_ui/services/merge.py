@@ -17,7 +17,7 @@ from sam_ui.services.merge_info import found_weights, merge_info
 from sam_ui.services.merge_scores import MergeScore, MergeScores
 from sam_ui.services.merge_views import CompatibilityView
 from sam_ui.services.recipes import make_recipes
-from sam_ui.services.store import Store, unpack_spans
+from sam_ui.services.store import Store, merge_gone, unpack_spans
 from sam_ui.services.views import MergeInfo
 
 if TYPE_CHECKING:
@@ -284,7 +284,7 @@ class MergeService:
         for info in self.list(session_id):
             if info.id == merge_id:
                 return info
-        raise _gone()
+        raise merge_gone()
 
     def rename(self, session_id: str, merge_id: str, label: str) -> None:
         """Give a merge another name.
@@ -296,7 +296,7 @@ class MergeService:
         if not name:
             raise SamError("A merge needs a name.", "Type at least one character.")
         if not self._store.history.rename(session_id, merge_id, name):
-            raise _gone()
+            raise merge_gone()
 
     def scores(self, session_id: str) -> dict[str, MergeScore]:
         """Merge -> how good it is, as far as that is known; of those that have read the texts."""
@@ -321,10 +321,6 @@ class MergeService:
             SamError: it is not there any more.
         """
         return self.bin.restore(session_id, merge_id)
-
-
-def _gone() -> SamError:
-    return SamError("This merge does not exist any more.", "Choose another merge.")
 
 
 def _clean(label: str) -> str:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from experts.errors import SamError
-from sam_ui.services.store import Store
+from sam_ui.services.store import Store, merge_gone
 
 __all__ = ["DeletedMerge", "MergeBin"]
 
@@ -43,7 +43,7 @@ class MergeBin:
         """
         taken = self._store.history.take_out(session_id, merge_id)
         if taken is None:
-            raise SamError("This merge does not exist any more.", "Choose another merge.")
+            raise merge_gone()
         folder = self._folder(session_id) / merge_id
         folder.mkdir(parents=True)
         kept = {"deleted_at": datetime.now(UTC).isoformat(), "rows": taken}

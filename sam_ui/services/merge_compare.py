@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from db.records import MergeRecord, SentenceRecord, SpanRecord
+from db.records import MergeRecord, SentenceRecord
 from experts.errors import SamError
 from experts.spans import Span
 from sam_ui.services.merge_scores import MergeScore, MergeScores
-from sam_ui.services.store import Store, pack_spans, unpack_spans
+from sam_ui.services.store import Store, pack_spans, spans_of, unpack_spans
 
 __all__ = ["KIND", "ComparedSentence", "MergeComparison", "MergeComparisons", "Side"]
 
@@ -202,7 +202,7 @@ class MergeComparisons:
         if complete:
             ids = [s.id for s in sentences] if len(sentences) <= READ else None
             found = self._store.history.found(session_id, merge_id, ids)
-            return {ident: _spans(spans) for ident, spans in found.items()}
+            return {ident: spans_of(spans) for ident, spans in found.items()}
         kept = (self._store.session(session_id).settings.get(KEY) or {}).get(merge_id)
         types = [t.name for t in self._store.types.list(session_id)]
         if kept is None or kept["types"] != types:
@@ -249,7 +249,3 @@ def _rows(
             )
         )
     return rows
-
-
-def _spans(records: Sequence[SpanRecord]) -> list[Span]:
-    return [Span(r.start, r.end, r.label, r.score) for r in records]

@@ -10,7 +10,7 @@ from db.records import RunRecord, SpanRecord
 from experts.spans import Span
 from sam_ui.services.corrections import usable
 from sam_ui.services.recent import Recent
-from sam_ui.services.store import Store, unpack_spans
+from sam_ui.services.store import Store, spans_of, unpack_spans
 
 if TYPE_CHECKING:
     from experts.evaluate import Score
@@ -135,7 +135,7 @@ class MergeScores:
             if not answers or any(spans is None for spans in answers):
                 continue  # not probed, or stopped early
             pairs = [
-                (unpack_spans(spans), _spans(found.get(ident, ())))
+                (unpack_spans(spans), spans_of(found.get(ident, ())))
                 for ident, spans in zip(ids, answers, strict=True)
                 if ident in present
             ]
@@ -148,9 +148,5 @@ class MergeScores:
         return Agreement(sum(scores) / len(scores), len(present), len(scores))
 
 
-def _spans(records: Sequence[SpanRecord]) -> list[Span]:
-    return [Span(r.start, r.end, r.label, r.score) for r in records]
-
-
 def _of_types(records: Sequence[SpanRecord], known: frozenset[str]) -> list[Span]:
-    return [span for span in _spans(records) if span.label in known]
+    return [span for span in spans_of(records) if span.label in known]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from db.records import MergeRecord, NewSpan, SentenceRecord, SessionRecord, SpanRecord
+from db.records import MergeRecord, NewSpan, SentenceRecord, SessionRecord
 from experts.errors import Cancelled, SamError
 from experts.spans import Span
-from sam_ui.services.store import Store, clean_search, sentence_row
+from sam_ui.services.store import Store, clean_search, sentence_row, spans_of
 from sam_ui.services.views import PredictionPage, PredictionRow
 
 __all__ = ["PredictService"]
@@ -113,7 +113,9 @@ class PredictService:
         )
         return PredictionPage(
             merge_id=merge.id,
-            rows=tuple(PredictionRow(sentence_row(row), _spans(spans)) for row, spans in rows),
+            rows=tuple(
+                PredictionRow(sentence_row(row), tuple(spans_of(spans))) for row, spans in rows
+            ),
             total=total,
             offset=offset,
             limit=limit,
@@ -132,8 +134,4 @@ class PredictService:
     def all(self, session_id: str, merge_id: str) -> list[PredictionRow]:
         """Every sentence with its spans, in the order of the texts."""
         _, rows = self._store.predictions.page(session_id, merge_id)
-        return [PredictionRow(sentence_row(row), _spans(spans)) for row, spans in rows]
-
-
-def _spans(records: Sequence[SpanRecord]) -> tuple[Span, ...]:
-    return tuple(Span(r.start, r.end, r.label, r.score) for r in records)
+        return [PredictionRow(sentence_row(row), tuple(spans_of(spans))) for row, spans in rows]

@@ -14,7 +14,7 @@ from experts.errors import SamError
 from sam_ui.services.corpus import CorpusService
 from sam_ui.services.merge_compare import KEY as COMPARED
 from sam_ui.services.preview import KEY as PREVIEW
-from sam_ui.services.store import Store
+from sam_ui.services.store import Store, session_gone
 from sam_ui.services.types import TypeService
 from sam_ui.services.views import SessionInfo
 
@@ -81,7 +81,7 @@ class SessionService:
         name = name[: MAX_NAME - len(COPY)].rstrip() + COPY
         copied = self._store.copies.copy(session_id, name, adapt=_adapt)
         if copied is None:
-            raise SamError("This session does not exist any more.", "Start a new session.")
+            raise session_gone()
         try:
             self._copy_files(session_id, copied)
         except OSError:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from db import Database, DatabaseError, UnknownSchemaError, migrate
-from db.records import ExpertRecord, MergeRecord, RunRecord, SentenceRecord, SessionRecord
+from db.records import (
+    ExpertRecord,
+    MergeRecord,
+    RunRecord,
+    SentenceRecord,
+    SessionRecord,
+    SpanRecord,
+)
 from db.repositories import (
     CopyRepository,
     CorpusRepository,
@@ -39,7 +46,17 @@ if TYPE_CHECKING:
     from experts.pool import Pool
     from sam_ui.settings import Settings
 
-__all__ = ["Store", "clean_search", "open_pool", "pack_spans", "sentence_row", "unpack_spans"]
+__all__ = [
+    "Store",
+    "clean_search",
+    "merge_gone",
+    "open_pool",
+    "pack_spans",
+    "sentence_row",
+    "session_gone",
+    "spans_of",
+    "unpack_spans",
+]
 
 MAX_SEARCH = 200
 
@@ -52,6 +69,21 @@ def pack_spans(spans: Sequence[Span]) -> list[list[Any]]:
 def unpack_spans(packed: Sequence[Sequence[Any]]) -> tuple[Span, ...]:
     """The inverse; the score may be missing."""
     return tuple(Span(p[0], p[1], p[2], p[3] if len(p) > 3 else None) for p in packed)
+
+
+def session_gone() -> SamError:
+    """What to say when a session has been deleted."""
+    return SamError("This session does not exist any more.", "Start a new session.")
+
+
+def merge_gone() -> SamError:
+    """What to say when a merge has been deleted."""
+    return SamError("This merge does not exist any more.", "Choose another merge.")
+
+
+def spans_of(records: Iterable[SpanRecord]) -> list[Span]:
+    """Predicted spans, from the database."""
+    return [Span(r.start, r.end, r.label, r.score) for r in records]
 
 
 def sentence_row(record: SentenceRecord) -> SentenceRow:
@@ -152,7 +184,7 @@ class Store:
         """Raises `SamError` when the session is gone."""
         record = self.sessions.get(session_id)
         if record is None:
-            raise SamError("This session does not exist any more.", "Start a new session.")
+            raise session_gone()
         return record
 
     def merge(self, session_id: str, merge_id: str | None) -> MergeRecord | None:
@@ -165,7 +197,7 @@ class Store:
             return next(iter(self.merges.list(session_id)), None)
         record = self.merges.get(session_id, merge_id)
         if record is None:
-            raise SamError("This merge does not exist any more.", "Choose another merge.")
+            raise merge_gone()
         return record
 
     def pool_seen(self) -> Mapping[str, SeenExpert]:

@@ -11,7 +11,6 @@ import pytest
 
 from experts.learning import LearningPlan
 from experts.merging.adapters import load_adapter, save_adapter
-from sam_ui import cli_learn
 from tests.unit import tiny
 from tests.unit.test_cli import Command, sam
 from tests.unit.test_learning import NAMES, adapter
@@ -31,7 +30,7 @@ def corrections(folder: Path, names: tuple[str, ...] = NAMES) -> Path:
 def engine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A random model in place of the base model, and few steps."""
     base = tiny.llama()
-    monkeypatch.setattr(cli_learn, "_engine", lambda: SimpleNamespace(base=base))
+    monkeypatch.setattr("sam_ui.cli._engine", lambda: SimpleNamespace(base=base))
     defaults = LearningPlan.__init__.__defaults__ or ()
     monkeypatch.setattr(LearningPlan.__init__, "__defaults__", (2, *defaults[1:]))
 
@@ -84,7 +83,7 @@ def test_bad_corrections_are_refused_before_anything_is_loaded(
     types: str,
     said: str,
 ) -> None:
-    monkeypatch.setattr(cli_learn, "_engine", lambda: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("sam_ui.cli._engine", lambda: pytest.fail("a model was loaded"))
     code, _, error = sam(
         "learn", corrections(tmp_path, names), "--types", types, "--out", tmp_path / "out"
     )
