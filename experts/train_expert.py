@@ -6,7 +6,7 @@ import logging
 import os
 import random
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ from experts.spans import Span
 from experts.starting import StartingPoint
 from experts.training import TrainingProgress, train_adapter
 
-__all__ = ["train_expert"]
+__all__ = ["own_dev", "train_expert"]
 
 log = logging.getLogger(__name__)
 
@@ -194,25 +194,40 @@ def _score(
     """Strict span F1 on the dev parts of the expert's own corpora, every type asked."""
     extractor = Extractor(base)
     adapter = load_adapter(work, name=recipe.name)
-    corpora = [corpus for corpus in recipe.data if corpus.role == "domain"]
     gold: list[list[Span]] = []
     found: list[list[Span]] = []
-    for corpus in corpora:
-        examples = read_split(data, corpus.corpus, "dev")
-        random.Random(recipe.seed).shuffle(examples)
-        examples = examples[: max(1, recipe.dev_sentences // len(corpora))]
-        names = _usual_names(corpus, data)
-        gold.extend(
-            [Span(s.start, s.end, names[s.label]) for s in e.spans if s.label in names]
-            for e in examples
-        )
-        texts = [example.text for example in examples]
-        asked = list(dict.fromkeys(names.values()))
+    for texts, truth, asked in own_dev(recipe, data, recipe.dev_sentences):
+        gold.extend(truth)
         found.extend(extractor.extract(texts, asked, adapter=adapter))
     report = evaluate(gold, found)
     card.dev_f1 = round(report.micro.f1, 4)
     card.dev_types = {name: round(score.f1, 4) for name, score in report.per_type.items()}
     card.dev_sentences = len(gold)
+
+
+def own_dev(
+    recipe: TrainingRecipe, data: Path, sentences: int
+) -> Iterator[tuple[list[str], list[list[Span]], list[str]]]:
+    """Of each corpus of a recipe's own domain, dev sentences under the usual names of its types.
+
+    Args:
+        data: folder of the corpora.
+        sentences: of all corpora together, about.
+
+    Returns:
+        Texts, their true spans, the names to ask for.
+    """
+    corpora = [corpus for corpus in recipe.data if corpus.role == "domain"]
+    for corpus in corpora:
+        examples = read_split(data, corpus.corpus, "dev")
+        random.Random(recipe.seed).shuffle(examples)
+        examples = examples[: max(1, sentences // len(corpora))]
+        names = _usual_names(corpus, data)
+        gold = [
+            [Span(s.start, s.end, names[s.label]) for s in e.spans if s.label in names]
+            for e in examples
+        ]
+        yield [example.text for example in examples], gold, list(dict.fromkeys(names.values()))
 
 
 def _usual_names(corpus: CorpusRecipe, data: Path) -> dict[str, str]:
