@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export GRADIO_ANALYTICS_ENABLED := False
 
 .DEFAULT_GOAL := help
-.PHONY: help venv prepare run test lint types format readme experts screenshots clean distclean
+.PHONY: help venv prepare run test lint types format readme strings experts screenshots clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,10 @@ readme: venv ## rewrite the generated tables of README and docs
 	$(BIN)/python -m tests.docs_tables
 	$(BIN)/python -m tests.pool_tables
 	$(BIN)/python -m tests.docs_pool
+	$(BIN)/python -m tests.docs_formats
+
+strings: venv ## gather the texts of the interface for translators; make strings NEW=de begins a translation
+	$(BIN)/python -m tests.catalogue $(NEW)
 
 experts: venv ## train the bundled experts again: make experts DATA=<folder with the corpora>
 	@test -n '$(DATA)' || { echo "Say where the training corpora are: make experts DATA=<folder>" >&2; exit 1; }

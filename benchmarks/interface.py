@@ -27,6 +27,7 @@ from benchmarks.interface_measures import (
     SHOWS,
     Crowd,
     first_paint,
+    handed,
     opened,
     shifts,
     slider_to_preview,
@@ -119,6 +120,10 @@ def _pages(app: Demo, browser: Any, size: Size, count: int, label: str) -> Itera
         )  # fmt: skip
     steps = [step for step in SHOWS if step != "start"]
     opened(page, f"{app.url}/?s={session.token}&step=share", SHOWS["share"])
+    for what, button in (("model", "#download-model"), ("annotations", "#download-notes")):
+        yield _seconds(
+            f"{label}: {what} asked for, download begins", lambda b=button: handed(page, b), 1, 5.0
+        )
     for step in steps:
         yield _seconds(f"{label}: {step} by the rail", lambda s=step: stepped(page, s), 1, 1.5)
     for step, moved in shifts(page, app.url, session.token).items():

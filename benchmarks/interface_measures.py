@@ -16,6 +16,7 @@ __all__ = [
     "SHOWS",
     "Crowd",
     "first_paint",
+    "handed",
     "opened",
     "shifts",
     "slider_to_preview",
@@ -75,6 +76,14 @@ def stepped(page: Any, step: str) -> float:
     began = time.perf_counter()
     page.locator(f"#rail-{step}").click()
     page.locator(SHOWS[step]).first.wait_for(state="visible")
+    return time.perf_counter() - began
+
+
+def handed(page: Any, button: str) -> float:
+    """Seconds from a click on a button until the download that it asks for begins."""
+    began = time.perf_counter()
+    with page.expect_download():
+        page.locator(button).click()
     return time.perf_counter() - began
 
 

@@ -4,24 +4,28 @@ answers, which hold no texts, are everybody's.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any, ClassVar
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import JSON, DateTime, ForeignKey, Index, MetaData, String, Text, UniqueConstraint
-from sqlalchemy.engine import Dialect
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from db.base import Base, UtcDateTime, now
 
 __all__ = [
+    "Annotation",
     "Base",
+    "Correction",
     "Document",
     "EntityType",
+    "Event",
     "Expert",
     "Job",
     "Link",
     "Merge",
     "Prediction",
     "ProbeAnswer",
+    "Review",
     "Run",
     "Score",
     "Sentence",
@@ -30,50 +34,6 @@ __all__ = [
     "WorkSession",
     "now",
 ]
-
-
-def now() -> datetime:
-    """The present, timezone-aware UTC."""
-    return datetime.now(UTC)
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """Timezone-aware in Python, UTC in the database; SQLite itself forgets time zones."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a time without a time zone was about to be stored")
-        return value.astimezone(UTC)
-
-    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        stored: datetime = value
-        return stored.replace(tzinfo=UTC) if stored.tzinfo is None else stored.astimezone(UTC)
-
-
-class Base(DeclarativeBase):
-    """Registry of the tables; constraints have fixed names, so that migrations can change them."""
-
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(column_0_label)s",
-            "uq": "uq_%(table_name)s_%(column_0_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-    type_annotation_map: ClassVar[dict[Any, Any]] = {
-        datetime: UtcDateTime(),
-        dict[str, Any]: JSON(),
-        list[Any]: JSON(),
-        str: Text(),
-    }
 
 
 def _session_key(*, index: bool = False) -> Mapped[str]:
@@ -290,6 +250,69 @@ class Correction(Base):
     who: Mapped[str] = mapped_column(default="")
     created_at: Mapped[datetime] = mapped_column(default=now)
     updated_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Review(Base):
+    """How far a sentence has been looked at: "open", "accepted", "changed" or "skipped". Only the
+    accepted and the changed ones have a correction. Sentences without a row are open.
+
+    `revision` is that of the last event. `unread`: it was accepted or changed with others at once.
+    `picked`: the order in which the person went through the sentences, "" where it is not known.
+    """
+
+    __tablename__ = "reviews"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    session_id: Mapped[str] = _session_key(index=True)
+    sentence_id: Mapped[int] = mapped_column(
+        ForeignKey("sentences.id", ondelete="CASCADE"), unique=True
+    )
+    status: Mapped[str] = mapped_column(String(8))
+    revision: Mapped[int]
+    who: Mapped[str] = mapped_column(default="")
+    unread: Mapped[bool] = mapped_column(default=False)
+    picked: Mapped[str] = mapped_column(String(10), default="")
+    updated_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Annotation(Base):
+    """What one of several annotators says of a sentence; `spans` and `types` as in `Correction`."""
+
+    __tablename__ = "annotations"
+    __table_args__ = (UniqueConstraint("sentence_id", "who"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    session_id: Mapped[str] = _session_key(index=True)
+    sentence_id: Mapped[int] = mapped_column(ForeignKey("sentences.id", ondelete="CASCADE"))
+    who: Mapped[str] = mapped_column(String(80))
+    spans: Mapped[list[Any]]
+    types: Mapped[list[Any]]
+    revision: Mapped[int]
+    updated_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Event(Base):
+    """One action on a sentence, never changed, and gone only with the sentence itself.
+
+    `annotator`: whose annotation it changed, "" for the session's own review. Each of these counts
+    its revisions from 1. `before` and `after`: ``{"status", "spans", "types", …}``. `bulk`: the same
+    for all events of one action on many sentences.
+    """
+
+    __tablename__ = "events"
+    __table_args__ = (UniqueConstraint("sentence_id", "annotator", "revision"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    session_id: Mapped[str] = _session_key(index=True)
+    sentence_id: Mapped[int] = mapped_column(ForeignKey("sentences.id", ondelete="CASCADE"))
+    annotator: Mapped[str] = mapped_column(String(80), default="")
+    revision: Mapped[int]
+    who: Mapped[str] = mapped_column(default="")
+    at: Mapped[datetime] = mapped_column(default=now)
+    action: Mapped[str] = mapped_column(String(12))
+    before: Mapped[dict[str, Any]]
+    after: Mapped[dict[str, Any]]
+    bulk: Mapped[str | None] = mapped_column(String(32), index=True)
 
 
 class ProbeAnswer(Base):

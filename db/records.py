@@ -7,19 +7,24 @@ from datetime import datetime
 from typing import Any
 
 __all__ = [
+    "AnnotationRecord",
     "CorrectionRecord",
+    "EventRecord",
     "ExpertRecord",
     "JobRecord",
     "LinkRecord",
     "MergeRecord",
     "NewDocument",
+    "NewReview",
     "NewSentence",
     "NewSpan",
+    "ReadSentence",
     "RunRecord",
     "ScoreRecord",
     "SentenceRecord",
     "SessionRecord",
     "SpanRecord",
+    "StoredReview",
     "TypeRecord",
     "UploadRecord",
 ]
@@ -103,7 +108,7 @@ class SentenceRecord:
 @dataclass(frozen=True, slots=True)
 class CorrectionRecord:
     """A person's correction of a sentence. `spans`: [[start, end, label], …] relative to it;
-    `types`: those that were looked for.
+    `types`: those that were looked for; `unread`: made in bulk, nobody has read the sentence.
     """
 
     sentence_id: int
@@ -111,6 +116,89 @@ class CorrectionRecord:
     types: list[str]
     who: str
     created_at: datetime
+    updated_at: datetime
+    unread: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSentence:
+    """A corrected sentence that somebody has read; see `CorrectionRecord` and `models.Review`."""
+
+    id: int
+    position: int
+    text: str
+    spans: list[list[Any]]
+    types: list[str]
+    picked: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """An action; the attributes are those of `models.Event`."""
+
+    sentence_id: int
+    annotator: str
+    revision: int
+    who: str
+    at: datetime
+    action: str
+    before: dict[str, Any]
+    after: dict[str, Any]
+    bulk: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReview:
+    """All that is known of a sentence's review; `spans` and `types` are those of its correction,
+    None and none without one, `events` the latest first (as far as they were asked for).
+    """
+
+    sentence_id: int
+    text: str
+    status: str = "open"
+    revision: int = 0
+    who: str = ""
+    unread: bool = False
+    picked: str = ""
+    updated_at: datetime | None = None
+    spans: list[list[Any]] | None = None
+    types: list[str] = field(default_factory=list)
+    events: tuple[EventRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NewReview:
+    """What becomes of a sentence: an event and the new state.
+
+    Attributes:
+        spans: of an open or skipped sentence those that it shows.
+        before: the spans that it had or showed.
+        who: whose action it is.
+        author: who says what the sentence says now, None for `who`.
+    """
+
+    sentence_id: int
+    status: str
+    spans: list[list[Any]]
+    types: list[str]
+    before: list[list[Any]]
+    action: str
+    who: str = ""
+    unread: bool = False
+    picked: str = ""
+    bulk: str | None = None
+    author: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationRecord:
+    """What one annotator says of a sentence, as `CorrectionRecord` has it."""
+
+    sentence_id: int
+    who: str
+    spans: list[list[Any]]
+    types: list[str]
+    revision: int
     updated_at: datetime
 
 

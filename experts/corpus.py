@@ -13,6 +13,7 @@ from pathlib import Path
 
 from experts.entity_types import EntityType, check_types, parse_types
 from experts.errors import SamError
+from experts.files import read_whole
 from experts.formats import (
     FORMATS,
     Options,
@@ -21,6 +22,7 @@ from experts.formats import (
     Record,
     decode,
     read_file,
+    read_files,
     refuse_unsupported,
 )
 from experts.formats.base import MAX_LINE
@@ -42,6 +44,7 @@ __all__ = [
     "read_bytes",
     "read_corpus",
     "read_examples",
+    "read_records",
     "read_text",
     "read_units",
     "split_sentences",
@@ -144,7 +147,7 @@ def read_corpus(
     """
     if not paths:
         raise SamError("No files are given.", "Choose at least one file with texts.")
-    files = [(Path(path).name, _read_bytes(Path(path), max_bytes)) for path in paths]
+    files = [(Path(path).name, read_whole(Path(path), max_bytes)) for path in paths]
     return _corpus(files, Options(column, gold))
 
 
@@ -189,13 +192,24 @@ def read_units(
         SamError: as :func:`read_corpus`; an empty ``text`` in a jsonl is allowed.
     """
     name = Path(path).name
-    read = read_file(name, _read_bytes(Path(path), MAX_BYTES), Options(column, gold))
+    read = read_file(name, read_whole(Path(path), MAX_BYTES), Options(column, gold))
     if read.key == "jsonl":
         return [(record.text, record.spans) for record in read.parsed.records]
     corpus = Corpus()
     _add(corpus, set(), name, read)
     texts = (sentence.text for sentence in _not_empty(corpus, name).sentences)
     return list(zip(texts, corpus.gold, strict=True))
+
+
+def read_records(path: Path | str, *, max_bytes: int = MAX_BYTES) -> ReadFile:
+    """The records of a labelled file as they stand there, or of a folder of brat or of a dataset.
+
+    Raises:
+        SamError: as :func:`read_corpus`, and for a folder with files of several kinds.
+    """
+    if Path(path).is_dir():
+        return read_files(Path(path), Options())
+    return read_file(Path(path).name, read_whole(Path(path), max_bytes), Options())
 
 
 def check_labelled(path: Path | str, gold: Iterable[tuple[Span, ...] | None]) -> None:
@@ -221,6 +235,11 @@ def read_examples(path: Path | str, *, max_bytes: int = MAX_BYTES) -> list[Examp
     name = Path(path).name
     parsed = _parse(Path(path), Options(), max_bytes)
     for record in parsed.records:
+        if record.spans is None and record.predicted is not None:
+            raise SamError(
+                f"Line {record.number} of {name} holds only predictions that nobody has reviewed.",
+                "Leave such lines out, or review them first.",
+            )
         if record.spans is None:
             raise SamError(
                 f"Line {record.number} of {name} has no “entities”.",
@@ -229,27 +248,8 @@ def read_examples(path: Path | str, *, max_bytes: int = MAX_BYTES) -> list[Examp
     return [Example(record.text, record.spans or ()) for record in parsed.records]
 
 
-def _read_bytes(path: Path, max_bytes: int) -> bytes:
-    if path.is_dir():
-        raise SamError(f"{path} is a folder.", "Name the files in it instead.")
-    try:
-        size = path.stat().st_size
-        if size > max_bytes:
-            raise SamError(
-                f"{path.name} has {size / 1e6:,.0f} MB; the largest file that SaM reads has "
-                f"{max_bytes / 1e6:,.0f} MB.",
-                "Split it into smaller files, or take a sample of it.",
-            )
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise SamError(f"There is no file {path}.", "Check the name and the folder.") from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise SamError(f"{path} cannot be read: {reason}.", "Check its permissions.") from error
-
-
 def _parse(path: Path, options: Options, max_bytes: int) -> Parsed:
-    return read_file(path.name, _read_bytes(path, max_bytes), options).parsed
+    return read_file(path.name, read_whole(path, max_bytes), options).parsed
 
 
 def _corpus(files: Iterable[tuple[str, bytes]], options: Options) -> Corpus:

@@ -10,139 +10,74 @@ Reference of the optimizer: LoRA+, arXiv 2402.12354.
 from __future__ import annotations
 
 import contextlib
+import json
 import random
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from hashlib import sha256
 from itertools import chain
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from experts.base import BaseModel
-from experts.errors import SamError
-from experts.evaluate import Report, evaluate, f1_counts, micro_f1
+from experts.evaluate import micro_f1
 from experts.extract import Extractor
-from experts.merging.adapters import Adapter
+from experts.files import written_whole
+from experts.learning_outcome import FEWEST, Outcome, check_corrections, compare
+from experts.learning_plan import (
+    STOPS,
+    CorrectionSampler,
+    LearningPlan,
+    reading_work,
+    sentence_work,
+)
+from experts.merging.adapters import Adapter, content_hash, products_of
 from experts.recipes import CorpusRecipe, TrainingRecipe
-from experts.sampling import Question
-from experts.spans import Example, Span, check_spans
+from experts.spans import Example, Span
+from experts.stack import acting
 from experts.training import train_adapter
 
-__all__ = ["CorrectionSampler", "Learned", "LearningPlan", "check_corrections", "learn"]
+__all__ = [
+    "FEWEST",
+    "CorrectionSampler",
+    "Learned",
+    "LearningPlan",
+    "check_corrections",
+    "halves",
+    "learn",
+]
 
-FEWEST = 4
-"""Corrected sentences with which learning starts: two for each half."""
-ENOUGH_SENTENCES, ENOUGH_SPANS = 10, 20
-"""With fewer, before and after are shown but nothing is claimed."""
+Progress = Callable[[float, float, str], None]
+"""Called with (work done, all work, what is being done)."""
 
-_STOPS = 4  # places in a run where it may stop
-_RESAMPLES = 2000
-
-
-@dataclass(frozen=True)
-class LearningPlan:
-    """How long and how fast.
-
-    Attributes:
-        epochs: how often each corrected sentence is read.
-        learning_rate: of the A matrices.
-        lora_plus_ratio: B's rate over A's.
-        batch: sentences a step.
-        replay: sentences of the replay for each corrected one.
-        seed: of the halves, of the order and of the sampled vocabulary.
-    """
-
-    epochs: int = 6
-    learning_rate: float = 1e-4
-    lora_plus_ratio: float = 16.0
-    batch: int = 4
-    replay: float = 0.0
-    seed: int = 0
+READING = "Reading your corrections"
+HALVES = (
+    "Learning from one half, to check on the other",
+    "Learning from the other half, to check on the first",
+)
+ALL = "Learning from all your corrections"
 
 
 @dataclass(frozen=True)
-class Learned:
+class Learned(Outcome):
     """What a run brought.
 
     Attributes:
         path: folder of the new adapter, in PEFT's format.
         steps, of: steps taken, and those of the whole plan; 0 when stopping at once was best.
-        before, after: strict scores on the corrected sentences, each read by a model that has not
-            learned from it.
-        gain: change of micro F1.
-        interval: 95 % of it, by paired bootstrap over sentences.
-        enough: whether there was enough to tell.
+        found: what was found in each corrected sentence, as `before` and `after` are scored.
         seconds: of the whole.
+        pace: seconds for a unit of `LearningPlan.work`; 0 where nothing was left to do.
     """
 
     path: Path
     steps: int
     of: int
-    before: Report
-    after: Report
-    gain: float
-    interval: tuple[float, float]
-    enough: bool
+    found: tuple[list[list[Span]], list[list[Span]]]
     seconds: float
-
-    @property
-    def better(self) -> bool:
-        """Whether the gain is beyond what chance makes."""
-        return self.enough and self.interval[0] > 0
-
-
-class CorrectionSampler:
-    """Every corrected sentence once an epoch, in a new order, all types asked of it.
-
-    Args:
-        corrected: sentences with all their entities of the asked types.
-        types: asked.
-        replay: sentences with the answers that the model gave before, so that it does not unlearn.
-        plan: seed and share of the replay.
-    """
-
-    def __init__(
-        self,
-        corrected: Sequence[Example],
-        types: Sequence[str],
-        replay: Sequence[Example],
-        plan: LearningPlan,
-    ) -> None:
-        self._corrected, self._types, self._plan = list(corrected), list(types), plan
-        self._replay = list(replay)
-        self._orders: dict[int, list[Example]] = {}
-
-    @property
-    def epoch(self) -> int:
-        """Sentences of an epoch, the replay's among them."""
-        return len(self._corrected) + (self._replayed if self._replay else 0)
-
-    @property
-    def _replayed(self) -> int:
-        return round(self._plan.replay * len(self._corrected))
-
-    def step(self, number: int, size: int) -> list[Question]:
-        """The questions of step `number` (from 0)."""
-        rng = random.Random(f"{self._plan.seed}:{number}")
-        places = range(number * size, (number + 1) * size)
-        return [self._ask(self._at(place), rng) for place in places]
-
-    def _at(self, place: int) -> Example:
-        turn, position = divmod(place, self.epoch)
-        if turn not in self._orders:
-            rng = random.Random(f"{self._plan.seed}:order:{turn}")
-            more = rng.choices(self._replay, k=self._replayed) if self._replay else []
-            self._orders[turn] = rng.sample([*self._corrected, *more], self.epoch)
-        return self._orders[turn][position]
-
-    def _ask(self, example: Example, rng: random.Random) -> Question:
-        # A row that grows too long loses its last types: not always the same ones.
-        asked = rng.sample(self._types, len(self._types))
-        answers = tuple(tuple(s for s in example.spans if s.label == kind) for kind in asked)
-        return Question(example.text, tuple(asked), answers)
+    pace: float
 
 
 def learn(
@@ -154,7 +89,9 @@ def learn(
     *,
     replay: Sequence[Example] = (),
     plan: LearningPlan | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    before: Sequence[Sequence[Span]] | None = None,
+    work: Path | None = None,
+    progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Learned:
     """Go on from `start` on corrected sentences.
@@ -166,61 +103,88 @@ def learn(
         types: what will be asked, at least one.
         out: folder for the new adapter's two files.
         replay: other sentences of the person's, with the answers of `start` to them.
-        progress: called with (steps done, all steps), all three runs counted.
+        plan: by default the one for so many sentences.
+        before: what `start` finds in the corrected sentences, where that is known.
+        work: folder of what is finished: a run that was cut off goes on from there. The caller
+            deletes it. By default nothing is kept.
+        progress: all three runs and the reading counted.
         cancelled: asked at every step.
 
     Raises:
         SamError: fewer than four sentences, no entity among them, no types, spans that do not fit.
-        Cancelled: if `cancelled` said so; nothing is kept.
+        Cancelled: if `cancelled` said so; only `work` is kept.
     """
     began = time.monotonic()
-    plan = plan or LearningPlan()
     examples = check_corrections(corrected, types)
-    runs = _Runs(base, start, examples, list(types), list(replay), plan, progress, cancelled)
-    halves = _halves(examples, plan.seed)
-    runs.total = sum(map(runs.steps, [*halves, range(len(examples))]))
-    extractor = Extractor(base)
-    texts = [example.text for example in examples]
-    before = extractor.extract(texts, types, adapter=start, cancelled=cancelled)
-    answers = [before]  # by stop, of each sentence
-    answers += [[[] for _ in examples] for _ in range(_STOPS)]
-    for half, other in (halves, halves[::-1]):
-
-        def read(stop: int, unseen: Sequence[int] = other) -> None:
-            asked = [texts[i] for i in unseen]
-            found = extractor.extract_within(contextlib.nullcontext(), asked, types)
-            for i, spans in zip(unseen, found, strict=True):
-                answers[stop][i] = spans
-
-        with tempfile.TemporaryDirectory() as folder:
-            runs.train(half, Path(folder), watch=read)
-    after: list[list[Span]] = [[] for _ in examples]
-    for half, other in (halves, halves[::-1]):
-        stop = _best_stop(examples, answers, half)
-        for i in other:
-            after[i] = answers[stop][i]
-    gold = [example.spans for example in examples]
-    # What did not help on unseen sentences is not done.
-    helps = micro_f1(gold, after) >= micro_f1(gold, before)
-    stop = _best_stop(examples, answers, range(len(examples))) if helps else 0
-    steps = runs.train(range(len(examples)), out, stop=stop)
-    gain, interval = _gain(gold, before, after, plan.seed)
-    spans = sum(map(len, gold))
+    plan = plan or LearningPlan.for_sentences(len(examples))
+    with contextlib.ExitStack() as stack:
+        folder = work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        made_of = _made_of(base, start, examples, types, replay, plan)
+        kept = _Kept(folder, made_of)
+        course = _Course(base, start, examples, list(types), list(replay), plan, kept, cancelled)
+        course.tell = progress or (lambda done, total, said: None)
+        first = course.read_before(before)
+        answers = [first, *course.read_halves()]  # by stop, of each sentence
+        after: list[list[Span]] = [[] for _ in examples]
+        parts = course.halves
+        for half, other in (parts, parts[::-1]):
+            stop = _best_stop(examples, answers, half)
+            for i in other:
+                after[i] = answers[stop][i]
+        gold = [example.spans for example in examples]
+        # What did not help on unseen sentences is not done.
+        helps = micro_f1(gold, after) >= micro_f1(gold, first)
+        stop = _best_stop(examples, answers, range(len(examples))) if helps else 0
+        steps = course.learn_all(stop, out)
+    outcome = compare(gold, first, after if helps else first, seed=plan.seed)
+    seconds = time.monotonic() - began
     return Learned(
+        **vars(outcome),
         path=out,
         steps=steps,
-        of=runs.steps(range(len(examples))),
-        before=evaluate(gold, before),
-        after=evaluate(gold, after),
-        gain=gain,
-        interval=interval,
-        enough=len(examples) >= ENOUGH_SENTENCES and spans >= ENOUGH_SPANS,
-        seconds=time.monotonic() - began,
+        of=course.steps(range(len(examples))),
+        found=(first, after if helps else first),
+        seconds=seconds,
+        pace=seconds / course.worked if course.worked else 0.0,
     )
 
 
-class _Runs:
-    """Training runs on parts of the corrections, with one count of steps for all."""
+class _Kept:
+    """Answers and checkpoints of a run in a folder, emptied where they are of another run."""
+
+    def __init__(self, folder: Path, made_of: str) -> None:
+        self._folder, self._file = folder, folder / "answers.json"
+        try:
+            state = json.loads(self._file.read_text("utf-8"))
+        except (OSError, ValueError):
+            state = {}
+        if state.get("made_of") != made_of:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            state = {"made_of": made_of, "answers": {}}
+        self._state = state
+
+    def answers(self, name: str) -> list[list[Span]] | None:
+        known = self._state["answers"].get(name)
+        return None if known is None else [[Span(*span) for span in spans] for spans in known]
+
+    def keep(self, name: str, found: Sequence[Sequence[Span]]) -> None:
+        packed = [[[s.start, s.end, s.label, s.score] for s in spans] for spans in found]
+        self._state["answers"][name] = packed
+        with written_whole(self._file) as temporary:
+            temporary.write_text(json.dumps(self._state), "utf-8")
+
+    def folder(self, name: str) -> Path:
+        return self._folder / name
+
+
+class _Course:
+    """The runs on the halves and on all, with one count of work for all.
+
+    Attributes:
+        halves: numbers of the sentences of each.
+        worked: what was done now, as of `LearningPlan.work`; not what an earlier attempt had done.
+    """
 
     def __init__(
         self,
@@ -230,50 +194,134 @@ class _Runs:
         types: list[str],
         replay: list[Example],
         plan: LearningPlan,
-        progress: Callable[[int, int], None] | None,
+        kept: _Kept,
         cancelled: Callable[[], bool] | None,
     ) -> None:
         self._base, self._start, self._examples = base, start, examples
         self._types, self._replay, self._plan = types, replay, plan
-        self._progress, self._cancelled = progress, cancelled
-        self._done = 0
-        self.total = 0
+        self._kept, self._cancelled = kept, cancelled
+        self._extractor = Extractor(base)
+        self.halves = halves(examples, plan.seed)
+        self.tell: Progress = lambda done, total, said: None
+        self.worked = self._done = 0.0
+        self._per_step = plan.batch * sentence_work(len(types))
+        everything = range(len(examples))
+        steps = sum(map(self.steps, [*self.halves, everything]))
+        reads = len(examples) * (1 + len(STOPS))
+        self._total = steps * self._per_step + reading_work(reads, len(types))
 
     def steps(self, part: Sequence[int]) -> int:
         """Of a whole run on some of the sentences."""
-        sampler = self._sampler(part)
-        return max(_STOPS, -(-self._plan.epochs * sampler.epoch // self._plan.batch))
+        return self._plan.steps(self._sampler(part).epoch)
 
     def _sampler(self, part: Sequence[int]) -> CorrectionSampler:
         chosen = [self._examples[i] for i in part]
         return CorrectionSampler(chosen, self._types, self._replay, self._plan)
 
-    def train(
+    def _advance(self, work: float, said: str, *, now: bool = True) -> None:
+        self._done += work
+        self.worked += work if now else 0.0
+        self.tell(min(self._done, self._total), self._total, said)
+
+    def read_before(self, known: Sequence[Sequence[Span]] | None) -> list[list[Span]]:
+        """What the adapter finds in all sentences as it is."""
+        if known is not None:
+            self._advance(reading_work(len(known), len(self._types)), READING, now=False)
+            return [list(spans) for spans in known]
+        acts = acting(self._base, products_of(self._start))
+        return self._read("before", range(len(self._examples)), READING, acts)
+
+    def _read(
+        self,
+        name: str,
+        part: Sequence[int],
+        said: str,
+        acts: contextlib.AbstractContextManager[None],
+    ) -> list[list[Span]]:
+        """What is found in some sentences, by the base model as `acts` makes it."""
+        known = self._kept.answers(name)
+        if known is not None:
+            self._advance(reading_work(len(part), len(self._types)), said, now=False)
+            return known
+        told = 0
+
+        def report(done: int, _: int) -> None:
+            nonlocal told
+            self._advance(reading_work(done - told, len(self._types)), said)
+            told = done
+
+        found = self._extractor.extract_within(
+            acts, [self._examples[i].text for i in part], self._types,
+            progress=report, cancelled=self._cancelled,
+        )  # fmt: skip
+        self._kept.keep(name, found)
+        return found
+
+    def read_halves(self) -> list[list[list[Span]]]:
+        """For each stop, what is found in each sentence by the run that has not learned from it."""
+        answers: list[list[list[Span]]] = [[[] for _ in self._examples] for _ in STOPS]
+        for number, unseen in enumerate(self.halves[::-1]):
+            names = [f"half {number} stop {stop}" for stop in range(len(STOPS))]
+            for resume in (True, False):
+                if None not in map(self._kept.answers, names):
+                    break
+                # Cut off between a checkpoint and the reading after it: from the beginning.
+                self._learn_half(number, unseen, names, resume=resume)
+            for stop, name in enumerate(names):
+                found = self._kept.answers(name) or []
+                for i, spans in zip(unseen, found, strict=True):
+                    answers[stop][i] = spans
+        return answers
+
+    def _learn_half(
+        self, number: int, unseen: Sequence[int], names: Sequence[str], *, resume: bool
+    ) -> None:
+        part, said = self.halves[number], HALVES[number]
+        steps = self.steps(part)
+        stops = {round(steps * share): stop for stop, share in enumerate(STOPS)}
+
+        def read(step: int) -> None:
+            if step in stops:
+                self._read(names[stops[step]], unseen, said, contextlib.nullcontext())
+
+        with tempfile.TemporaryDirectory() as folder:
+            self._train(part, Path(folder), f"half {number}", steps, said, read, resume=resume)
+
+    def learn_all(self, stop: int, out: Path) -> int:
+        """Learn from all sentences up to a stop, 0 for none; returns the steps taken."""
+        everything = range(len(self._examples))
+        share = STOPS[stop - 1] if stop else 0.0
+        until = round(self.steps(everything) * share)
+        self._train(everything, out, "all", until, ALL, lambda step: None, resume=True)
+        self.tell(self._total, self._total, ALL)
+        return until
+
+    def _train(
         self,
         part: Sequence[int],
         out: Path,
+        name: str,
+        until: int,
+        said: str,
+        watch: Callable[[int], None],
         *,
-        stop: int = _STOPS,
-        watch: Callable[[int], None] | None = None,
-    ) -> int:
-        """Train up to a stop, and let `watch` read at each stop; returns the steps taken."""
-        steps = self.steps(part)
-        stops = {round(steps * i / _STOPS): i for i in range(1, _STOPS + 1)}
+        resume: bool,
+    ) -> None:
+        before, last = self._done, 0
 
-        def stepped(number: int) -> None:
-            self._done += 1
-            if self._progress:
-                self._progress(self._done, self.total)
-            if watch and number in stops:
-                watch(stops[number])
+        def stepped(step: int) -> None:
+            nonlocal last
+            self._advance((step - last - 1) * self._per_step, said, now=False)  # an earlier attempt
+            self._advance(self._per_step, said)
+            last = step
+            watch(step)
 
-        until = round(steps * stop / _STOPS)
-        with tempfile.TemporaryDirectory() as folder:
-            train_adapter(
-                self._base, self._recipe(steps), self._sampler(part), out, start=self._start,
-                until=until, watch=stepped, cancelled=self._cancelled, checkpoint=Path(folder) / "c",
-            )  # fmt: skip
-        return until
+        self.tell(before, self._total, said)
+        train_adapter(
+            self._base, self._recipe(self.steps(part)), self._sampler(part), out,
+            start=self._start, until=until, watch=stepped, resume=resume,
+            cancelled=self._cancelled, checkpoint=self._kept.folder(name),
+        )  # fmt: skip
 
     def _recipe(self, steps: int) -> TrainingRecipe:
         plan, rank = self._plan, self._start.rank
@@ -285,39 +333,16 @@ class _Runs:
         )  # fmt: skip
 
 
-def check_corrections(corrected: Sequence[Example], types: Sequence[str]) -> list[Example]:
-    """The sentences with their entities of the asked types only.
+def halves(examples: Sequence[Example], seed: int) -> tuple[list[int], list[int]]:
+    """Two halves of the sentences; equal texts fall into one, or it would know the other.
 
-    Raises:
-        SamError: as `learn`.
+    Args:
+        examples: with at least two different texts.
     """
-    if not types:
-        raise SamError("No entity types are named.", "Name at least one.")
-    if len(corrected) < FEWEST:
-        raise SamError(
-            f"{len(corrected)} corrected sentences are too few to learn from.",
-            f"Correct at least {FEWEST}; 20 are a good start.",
-        )
-    for number, example in enumerate(corrected, start=1):
-        check_spans(example.text, example.spans, where=f"corrected sentence {number}")
-    asked = set(types)
-    kept = [Example(e.text, tuple(s for s in e.spans if s.label in asked)) for e in corrected]
-    if not any(example.spans for example in kept):
-        raise SamError(
-            "The corrected sentences have no entity of the asked types.",
-            "Mark some, or ask for the types that they have.",
-        )
-    return kept
-
-
-def _halves(examples: Sequence[Example], seed: int) -> tuple[list[int], list[int]]:
-    """Two halves of the sentences; equal texts fall into one, or it would know the other."""
     groups: dict[str, list[int]] = {}
     for i, example in enumerate(examples):
         groups.setdefault(example.text, []).append(i)
     parts = list(groups.values())
-    if len(parts) < 2:
-        raise SamError("All corrected sentences are the same.", "Correct different ones.")
     random.Random(seed).shuffle(parts)
     # With entities first, so that each half has some.
     parts.sort(key=lambda part: not any(examples[i].spans for i in part))
@@ -334,21 +359,15 @@ def _best_stop(
     return max(range(len(scores)), key=lambda stop: (scores[stop], stop))
 
 
-def _gain(
-    gold: Sequence[Sequence[Span]],
-    before: Sequence[Sequence[Span]],
-    after: Sequence[Sequence[Span]],
-    seed: int,
-) -> tuple[float, tuple[float, float]]:
-    """Change of micro F1, and 95 % of it by paired bootstrap over sentences."""
-    counts = np.array([f1_counts(gold, found) for found in (before, after)])
-    draws = np.random.default_rng(seed).integers(len(gold), size=(_RESAMPLES, len(gold)))
-
-    def f1(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        hits, spans = rows[..., 0].sum(-1), rows[..., 1].sum(-1)
-        scores: npt.NDArray[np.float64] = hits / np.maximum(spans, 1)
-        return scores
-
-    change = f1(counts[1][draws]) - f1(counts[0][draws])
-    low, high = np.quantile(change, (0.025, 0.975))
-    return float(f1(counts[1]) - f1(counts[0])), (float(low), float(high))
+def _made_of(
+    base: BaseModel,
+    start: Adapter,
+    examples: Sequence[Example],
+    types: Sequence[str],
+    replay: Sequence[Example],
+    plan: LearningPlan,
+) -> str:
+    """A digest of all that a run depends on."""
+    sentences = [asdict(example) for example in (*examples, *replay)]
+    parts = [base.name, content_hash(start), sentences, list(types), asdict(plan)]
+    return sha256(json.dumps(parts).encode()).hexdigest()

@@ -20,43 +20,13 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from experts.errors import SamError
 from experts.spans import Span
+from experts.words import Word, split_words
 
 __all__ = ["PROMPT_VERSION", "Prompter", "TokenizedText", "Word", "split_words"]
 
 PROMPT_VERSION = 1
 
-# Scripts written without spaces between words: every character may begin or end a mention.
-_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
-_WORD = regex.compile(
-    rf"(?V1)[{_UNSPACED}]\p{{M}}*"
-    rf"|(?:\p{{N}}\p{{M}}*)+"
-    rf"|(?:[\p{{L}}--[{_UNSPACED}]]\p{{M}}*)+"
-    rf"|(?![\s\x1c-\x1f])\X"  # str.isspace takes these four for white space as well
-)
 _SURROGATE = regex.compile("[\ud800-\udfff]")
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """The smallest unit of a mention: letters, digits, or one symbol; ``text[start:end]``."""
-
-    start: int
-    end: int
-    spaced: bool  # whether white space (or the beginning of the text) stands before it
-
-
-def split_words(text: str) -> list[Word]:
-    """Cut a text into words, leaving out white space only.
-
-    >>> [(w.start, w.end, w.spaced) for w in split_words("p53 (TP53)")]
-    [(0, 1, True), (1, 3, False), (4, 5, True), (5, 7, False), (7, 9, False), (9, 10, False)]
-    """
-    words: list[Word] = []
-    end = -1
-    for match in _WORD.finditer(text):
-        words.append(Word(match.start(), match.end(), spaced=match.start() != end))
-        end = match.end()
-    return words
 
 
 @dataclass(frozen=True, slots=True)

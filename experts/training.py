@@ -43,7 +43,7 @@ __all__ = ["TrainingProgress", "packed_loss", "train_adapter"]
 
 log = logging.getLogger(__name__)
 
-_MICRO_TOKENS = 256  # tokens a forward pass: bounds the memory of a step and the width of masks
+_MICRO_TOKENS = 512  # tokens a forward pass: bounds the memory of a step and the width of masks
 _MAX_ROW = 480
 _SAMPLED_VOCABULARY = 1024
 _CHECKPOINT_SECONDS = 60.0

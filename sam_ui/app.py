@@ -19,6 +19,7 @@ from sam_ui.services.views import STEPS, SessionInfo
 from sam_ui.steps import match, merge, review, share, start, upload
 from sam_ui.strip import strip_html
 from sam_ui.theme import SCHEME_HEAD, theme
+from sam_ui.words import check_language, chosen, speaking
 
 if TYPE_CHECKING:
     from sam_ui.services import Services
@@ -37,7 +38,7 @@ class Frame:
         self.timer = page.add(gr.Timer(1.0, active=False))
         self.finished = page.add(gr.State(""))
         self.header = page.add(action_html("sam-header"))
-        gr.HTML(help_html(), apply_default_css=False, elem_id="sam-help-host")
+        page.fixed(lambda: gr.HTML(help_html(), apply_default_css=False, elem_id="sam-help-host"))
         with gr.Row(elem_id="sam-body"):
             self.rail = page.add(action_html("sam-rail", visible=False))
             with gr.Column(elem_id="sam-work"):
@@ -54,8 +55,8 @@ class Frame:
                     gr.Button("", variant="primary", elem_id="primary", scale=0, min_width=220)
                 )
                 self.download = page.add(
-                    gr.DownloadButton(
-                        "Download", variant="primary", elem_id="primary-download", scale=0,
+                    gr.Button(
+                        "", variant="primary", elem_id="primary-download", scale=0,
                         min_width=220, visible=False,
                     )
                 )  # fmt: skip
@@ -70,13 +71,12 @@ class Frame:
         page.on(self.strip.act, self.strip_act, event=True, reading=("dismiss",))
         page.on(self.notice.act, self.notice_act, event=True, reading=("dismiss",))
         page.on(self.primary.click, self.pressed, page.boxes)
+        page.on(self.download.click, self.pressed, writes=False)
         page.on(self.finished.change, lambda visit: None, writes=False)
-        page.wire()
+        page.wire(demo)
         # Polling touches the strip alone: nothing that the person is typing into is redrawn.
-        self.timer.tick(
-            self.poll, [page.token, self.finished], [self.strip, self.finished, self.timer],
-            show_progress="hidden", api_visibility="private",
-        )  # fmt: skip
+        outputs = [self.strip, self.finished, self.timer]
+        page.tick(self.timer, self.poll, [page.token, self.finished], outputs)
 
     # ---- painting ---------------------------------------------------------------------------
 
@@ -104,7 +104,6 @@ class Frame:
         updates |= {
             page.token: session.token if session else "",
             page.step: visit.step,
-            page.filters: visit.filters,
         }
         return updates
 
@@ -140,19 +139,19 @@ class Frame:
             return {
                 self.hint: "",
                 self.primary: gr.Button(visible=False),
-                self.download: gr.DownloadButton(visible=False),
+                self.download: gr.Button(visible=False),
             }
         hint = f"<p>{esc(spec.hint)}</p>" if spec.hint else ""
         if spec.download:
             return {
                 self.hint: hint,
                 self.primary: gr.Button(visible=False),
-                self.download: gr.DownloadButton(spec.label, value=spec.download, visible=True),
+                self.download: gr.Button(spec.label, visible=True),
             }
         return {
             self.hint: hint,
             self.primary: gr.Button(spec.label, interactive=spec.enabled, visible=True),
-            self.download: gr.DownloadButton(visible=False),
+            self.download: gr.Button(visible=False),
         }
 
     # ---- listeners --------------------------------------------------------------------------
@@ -217,7 +216,7 @@ class Frame:
         visit.only = ("nothing",) if visit.act.get("act") == "dismiss" else ()
 
     def pressed(self, visit: Visit, *values: Any) -> Updates | None:
-        visit.boxes = dict(zip(self.page.boxes, values, strict=True))
+        visit.boxes = dict(zip(self.page.boxes, values, strict=bool(values)))
         return self.page.steps[visit.step].press(visit)
 
     def poll(self, token: str, finished: str) -> Updates:
@@ -235,13 +234,22 @@ class Frame:
 
 
 def build_app(services: Services) -> gr.Blocks:
-    """The whole interface over `services`; launch it with `launch_options`."""
-    with gr.Blocks(
-        title="SaM",
-        analytics_enabled=False,
-        fill_width=True,
-        delete_cache=(3600, 86400),
-    ) as demo:
+    """The whole interface over `services`; launch it with `launch_options`.
+
+    Raises:
+        SamError: SAM_LANGUAGE names no language that there is.
+    """
+    language = services.settings.language
+    check_language(language)
+    with (
+        gr.Blocks(
+            title="SaM",
+            analytics_enabled=False,
+            fill_width=True,
+            delete_cache=(3600, 86400),
+        ) as demo,
+        speaking(chosen(language)),
+    ):
         frame = Frame(services)
         frame.wire(demo)
         add_api(services)

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 __all__ = ["count_chart", "fit_chart", "map_chart", "type_heatmap"]
 
 SIMILARITY = "#0f8b8d"
-PROBE = "#e08e2b"
-YOURS = "#e08e2b"
+PROBE = "#cf7d1e"
+YOURS = "#cf7d1e"
 GREY = "#8a94a3"
 MOST_COLUMNS = 8
+TITLE_WIDTH = 38
 TOO_FEW = "too few spans to tell"
 GRID = "rgba(128,140,155,0.22)"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
@@ -51,14 +52,38 @@ def _wrapped(text: str, width: int = 60, lines: int = 6) -> str:
     return "<br>".join(_safe(part) for part in parts)
 
 
+def _titled(title: str) -> list[str]:
+    """A title in lines that fit into a narrow window, of about the same length.
+
+    >>> _titled("Which experts are close, and which agree?")
+    ['Which experts are close,', 'and which agree?']
+    """
+    count = -(-len(title) // TITLE_WIDTH)
+    for width in range(len(title) // max(1, count) + 4, TITLE_WIDTH):
+        lines = textwrap.wrap(title, width)
+        if len(lines) <= count:
+            return lines
+    return textwrap.wrap(title, TITLE_WIDTH)
+
+
+def _more(title: str) -> int:
+    """Pixels that the lines of a title after the first one take."""
+    return 20 * max(0, len(_titled(title)) - 1)
+
+
 def _figure(title: str, height: int, **layout: object) -> go.Figure:
     import plotly.graph_objects as go
 
     figure = go.Figure()
     figure.update_layout(
-        title={"text": title, "x": 0.015, "xref": "container", "font": {"size": 15}},
-        height=height,
-        margin={"l": 8, "r": 12, "t": 46, "b": 8},
+        title={
+            "text": "<br>".join(map(_safe, _titled(title))),
+            "x": 0.015,
+            "xref": "container",
+            "font": {"size": 15},
+        },
+        height=height + _more(title),
+        margin={"l": 8, "r": 12, "t": 46 + _more(title), "b": 8},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"family": FONT, "size": 13, "color": "#4b5563"},
@@ -101,7 +126,7 @@ def fit_chart(
             orientation="h",
             y=labels,
             x=[max(0.0, value) for value in similarity],
-            marker={"color": SIMILARITY},
+            marker={"color": SIMILARITY, "line": {"width": 0}},
             hovertext=[f"similarity {value:.2f}" for value in similarity],
             hoverinfo="text",
         )
@@ -112,7 +137,7 @@ def fit_chart(
             orientation="h",
             y=labels,
             x=[score[0] if score else None for score in probe],
-            marker={"color": PROBE},
+            marker={"color": PROBE, "line": {"width": 0}},
             error_x={
                 "type": "data",
                 "symmetric": False,
@@ -141,7 +166,7 @@ def fit_chart(
             )  # fmt: skip
     figure.update_xaxes(range=[0, 1], gridcolor=GRID, zeroline=False, fixedrange=True, side="top")
     figure.update_yaxes(autorange="reversed", automargin=True, fixedrange=True, ticksuffix="  ")
-    figure.update_layout(margin={"t": 70})
+    figure.update_layout(margin={"t": 70 + _more(title)})
     return figure
 
 
@@ -204,7 +229,7 @@ def type_heatmap(
     figure.update_xaxes(side="top", **plain, **_ticks(named, safe=few))
     # Slanting to the left: to the right, the last name would leave the picture.
     figure.update_xaxes(**({"autotickangles": [0, 40, 90]} if few else {"tickangle": 40}))
-    figure.update_layout(margin={"t": 84 if few else 148})
+    figure.update_layout(margin={"t": (84 if few else 148) + _more(title)})
     if not few:  # the slanting names take the place of the title
         figure.update_layout(title={"y": 1, "yanchor": "top", "pad": {"t": 14}})
     return figure

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from experts.errors import SamError
+from sam_ui.cli_convert import convert
 from sam_ui.cli_experts import Json, experts_app
 from sam_ui.cli_learn import learn
 from sam_ui.cli_merge import NEEDS, check_inputs, inputs, weights, weights_from
@@ -299,6 +300,7 @@ def evaluate(
 
 
 app.command()(compare)
+app.command()(convert)
 app.command()(learn)
 app.command()(unmerge)
 

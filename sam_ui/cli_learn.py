@@ -60,7 +60,8 @@ def learn(
         out.mkdir(parents=True, exist_ok=True)
         learned = learn_from(
             engine.base, load_adapter(adapter), examples, asked, out,
-            plan=LearningPlan(seed=seed), progress=lambda done, of: tell(done, of, "Learning"),
+            plan=LearningPlan.for_sentences(len(examples), seed=seed),
+            progress=lambda done, of, said: tell(int(1000 * done), int(1000 * of), said),
         )  # fmt: skip
     document = {"adapter": str(out), "types": asked, "weights": weights, **told(learned)}
     (out / REPORT).write_text(json.dumps(document, indent=1), "utf-8")

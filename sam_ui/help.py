@@ -9,6 +9,7 @@ from __future__ import annotations
 from sam_ui.help_pictures import picture
 from sam_ui.help_texts import SHEET, TOPICS, Topic
 from sam_ui.markup import emphasis, esc, tag
+from sam_ui.words import _
 
 __all__ = ["HELP_HEAD", "help_html", "learn_more"]
 
@@ -76,11 +77,11 @@ def learn_more(topic: str, text: str = "") -> str:
     Raises:
         KeyError: there is no such topic.
     """
-    title = TOPICS[topic].title
+    title, more = _(TOPICS[topic].title), _(SHEET["more"])
     # A row of links that all read "Learn more" says nothing to a screen reader.
-    said = None if text else f"{SHEET['more']}: {title}"
+    said = None if text else f"{more}: {title}"
     return tag(
-        "a", esc(text or SHEET["more"]), href=f"?help={topic}", data_help=topic,
+        "a", esc(text or more), href=f"?help={topic}", data_help=topic,
         class_="sam-learn", aria_label=said,
     )  # fmt: skip
 
@@ -91,32 +92,33 @@ def help_html() -> str:
 
 
 def _close() -> str:
-    button = tag("button", "×", class_="sam-x", aria_label=SHEET["close"])
+    button = tag("button", "×", class_="sam-x", aria_label=_(SHEET["close"]))
     return f'<form method="dialog">{button}</form>'
 
 
 def _sheet() -> str:
     rows = "".join(
-        f"<dt>{esc(topic.title)}</dt><dd>{esc(topic.short)} {learn_more(key)}</dd>"
+        f"<dt>{esc(_(topic.title))}</dt><dd>{esc(_(topic.short))} {learn_more(key)}</dd>"
         for key, topic in TOPICS.items()
     )
     return (
         f'<dialog id="sam-help" class="sam-dialog" aria-labelledby="sam-help-title">{_close()}'
-        f'<h2 id="sam-help-title">{esc(SHEET["title"])}</h2><dl>{rows}</dl>'
-        f'<p class="sam-fine">{esc(SHEET["private"])}</p>'
-        f'<p class="sam-fine">{esc(SHEET["keyboard"])}</p></dialog>'
+        f'<h2 id="sam-help-title">{esc(_(SHEET["title"]))}</h2><dl>{rows}</dl>'
+        f'<p class="sam-fine">{esc(_(SHEET["private"]))}</p>'
+        f'<p class="sam-fine">{esc(_(SHEET["keyboard"]))}</p></dialog>'
     )
 
 
 def _page() -> str:
     links = "".join(
-        "<li>" + tag("a", esc(topic.title), href=f"?help={key}", data_help=key) + "</li>"
+        "<li>" + tag("a", esc(_(topic.title)), href=f"?help={key}", data_help=key) + "</li>"
         for key, topic in TOPICS.items()
     )
+    title = esc(_(SHEET["title"]))
     articles = "".join(_article(key, topic) for key, topic in TOPICS.items())
     return (
-        f'<dialog id="sam-help-page" class="sam-dialog" aria-label="{esc(SHEET["title"])}">{_close()}'
-        f'<div class="sam-help"><nav aria-label="{esc(SHEET["topics"])}"><ul>{links}</ul></nav>'
+        f'<dialog id="sam-help-page" class="sam-dialog" aria-label="{title}">{_close()}'
+        f'<div class="sam-help"><nav aria-label="{esc(_(SHEET["topics"]))}"><ul>{links}</ul></nav>'
         f"<div>{articles}</div></div></dialog>"
     )
 
@@ -125,13 +127,15 @@ def _article(key: str, topic: Topic) -> str:
     drawn = ""
     if topic.picture:
         drawn = (
-            f"<figure>{picture(topic.picture, topic.caption)}"
-            f'<figcaption aria-hidden="true">{esc(topic.caption)}</figcaption></figure>'
+            f"<figure>{picture(topic.picture, _(topic.caption))}"
+            f'<figcaption aria-hidden="true">{esc(_(topic.caption))}</figcaption></figure>'
         )
-    paragraphs = "".join(f"<p>{emphasis(text)}</p>" for text in topic.body)
-    points = "".join(f"<dt>{esc(what)}</dt><dd>{esc(said)}</dd>" for what, said in topic.points)
+    paragraphs = "".join(f"<p>{emphasis(_(text))}</p>" for text in topic.body)
+    points = "".join(
+        f"<dt>{esc(_(what))}</dt><dd>{esc(_(said))}</dd>" for what, said in topic.points
+    )
     return (
-        f'<article id="help-{key}" hidden><h2>{esc(topic.title)}</h2>'
-        f'<p class="lead">{esc(topic.short)}</p>{drawn}{paragraphs}'
+        f'<article id="help-{key}" hidden><h2>{esc(_(topic.title))}</h2>'
+        f'<p class="lead">{esc(_(topic.short))}</p>{drawn}{paragraphs}'
         f"{f'<dl>{points}</dl>' if points else ''}</article>"
     )

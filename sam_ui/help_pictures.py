@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from sam_ui.help_texts import LABELS
 from sam_ui.markup import esc
+from sam_ui.words import _
 
 __all__ = ["PICTURES", "picture"]
 
@@ -39,12 +40,12 @@ def _similarity() -> str:
         '<circle cx="146" cy="83" r="8" class="mean you"/>'
     )
     words = (
-        _text(92, 20, LABELS["ships"], "strong")
-        + _text(360, 14, LABELS["recipes"], "strong")
-        + _text(392, 210, LABELS["stars"], "strong")
-        + _text(206, 116, LABELS["you"], "own")
-        + _text(96, 160, LABELS["near"])
-        + _text(244, 66, LABELS["far"])
+        _text(92, 20, _(LABELS["ships"]), "strong")
+        + _text(360, 14, _(LABELS["recipes"]), "strong")
+        + _text(392, 210, _(LABELS["stars"]), "strong")
+        + _text(206, 116, _(LABELS["you"]), "own")
+        + _text(96, 160, _(LABELS["near"]))
+        + _text(244, 66, _(LABELS["far"]))
     )
     return (
         clouds
@@ -60,13 +61,13 @@ def _similarity() -> str:
 def _probe() -> str:
     """Three rows of one sentence; a box lies under each name that an expert found."""
     words = LABELS["sentence"]
-    sizes = [12 + 9 * len(word) for word in words]
+    sizes = [12 + 9 * len(_(word)) for word in words]
     middles = [108 + sum(sizes[:n]) + size / 2 for n, size in enumerate(sizes)]
     rows = ""
     for row, found in enumerate(LABELS["found"]):
         y = 44 + 58 * row
         rows += f'<rect x="6" y="{y - 22}" width="86" height="34" rx="10" class="expert"/>'
-        rows += _text(49, y, f"{LABELS['expert']} {row + 1}")
+        rows += _text(49, y, f"{_(LABELS['expert'])} {row + 1}")
         for word, size, middle in zip(words, sizes, middles, strict=True):
             named = word in found
             if named:
@@ -75,8 +76,8 @@ def _probe() -> str:
                     f'<rect x="{middle - size / 2 + 1:g}" y="{y - 18}" width="{size - 2:g}" '
                     f'height="26" rx="6" class="{kind}"/>'
                 )
-            rows += _text(middle, y, word, "run named" if named else "run")
-        rows += _text(430, y, LABELS["scores"][row], "strong")
+            rows += _text(middle, y, _(word), "run named" if named else "run")
+        rows += _text(430, y, _(LABELS["scores"][row]), "strong")
         if row < 2:
             rows += f'<path d="M6 {y + 26}H454" class="rule"/>'
     return rows
@@ -88,7 +89,7 @@ def _merging() -> str:
         y = 34 + 56 * row
         layers += (
             f'<rect x="8" y="{y}" width="116" height="14" rx="5" class="layer e{row + 1}"/>'
-            + _text(66, y + 33, f"{LABELS['expert']} {row + 1}")
+            + _text(66, y + 33, f"{_(LABELS['expert'])} {row + 1}")
             + _text(160, y + 12, part, "strong")
             + f'<path d="M190 {y + 7}C232 {y + 7} 232 104 268 104" class="near"/>'
             # how much of each ends up in the mixture
@@ -98,29 +99,29 @@ def _merging() -> str:
     return (
         layers
         + '<circle cx="272" cy="104" r="15" class="plus"/><path d="M272 96v16M264 104h16" class="sign"/>'
-        + _text(375, 48, LABELS["merged"], "strong")
+        + _text(375, 48, _(LABELS["merged"]), "strong")
         + '<rect x="300" y="130" width="150" height="56" rx="10" class="base"/>'
-        + _text(375, 163, LABELS["base"])
+        + _text(375, 163, _(LABELS["base"]))
     )
 
 
 def _overview() -> str:
     boxes = "".join(
         f'<rect x="180" y="{y}" width="112" height="30" rx="8" class="expert{on}"/>'
-        + _text(236, y + 20, LABELS[name])
+        + _text(236, y + 20, _(LABELS[name]))
         for y, name, on in ((24, "ships", " on"), (66, "recipes", ""), (108, "stars", " on"))
     )
     return (
         '<path d="M24 22h72l20 20v88h-92z" class="paper"/>'
         '<path d="M38 56h62M38 74h54M38 92h62M38 110h40" class="rule"/>'
-        + _text(70, 156, LABELS["texts"])
-        + _text(70, 176, LABELS["types"], "own")
+        + _text(70, 156, _(LABELS["texts"]))
+        + _text(70, 176, _(LABELS["types"]), "own")
         + '<path d="M122 76H172" class="near"/>'
         + boxes
-        + _text(236, 160, LABELS["experts"])
+        + _text(236, 160, _(LABELS["experts"]))
         + '<path d="M292 39C330 39 330 81 352 81M292 123C330 123 330 81 352 81" class="near"/>'
         '<rect x="354" y="52" width="98" height="58" rx="12" class="model"/>'
-        + _text(403, 86, LABELS["model"], "in")
+        + _text(403, 86, _(LABELS["model"]), "in")
     )
 
 

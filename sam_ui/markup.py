@@ -6,6 +6,8 @@ import html
 import re
 from collections.abc import Iterable
 
+from sam_ui.words import _
+
 __all__ = [
     "attrs",
     "color_or_grey",
@@ -77,7 +79,11 @@ def empty(title: str, what_now: str) -> str:
     )
 
 
-def skeleton(lines: Iterable[int] = (96, 82, 90, 64), *, label: str = "Working") -> str:
-    """Grey bars in the shape of what is coming (widths in percent), so that nothing jumps."""
+def skeleton(lines: Iterable[int] = (96, 82, 90, 64), *, label: str = "") -> str:
+    """Grey bars in the shape of what is coming (widths in percent), so that nothing jumps.
+
+    Args:
+        label: what a screen reader says; empty: that SaM is working.
+    """
     bars = "".join(f'<span style="width:{width}%"></span>' for width in lines)
-    return f'<div class="sam-skeleton" role="status" aria-label="{esc(label)}">{bars}</div>'
+    return tag("div", bars, class_="sam-skeleton", role="status", aria_label=label or _("Working"))

@@ -18,8 +18,11 @@ import gradio as gr
 
 from db import ReadOnlyError, read_only
 from experts.errors import SamError
+from sam_ui.fixed import Fixed
 from sam_ui.looking import Listener, hiding_style
-from sam_ui.markup import esc, tag
+from sam_ui.notices import broken_html, looking_html, notice_html
+from sam_ui.visit_filters import SharedFilters
+from sam_ui.words import chosen, speaking
 
 if TYPE_CHECKING:
     from sam_ui.services import Services
@@ -132,8 +135,8 @@ class Primary:
     label: str
     hint: str = ""
     enabled: bool = True
-    download: str | None = None
-    """A file to hand over instead of calling `Step.press`."""
+    download: bool = False
+    """Pressing it hands over a file and changes nothing: those may who can only look."""
 
 
 @dataclass
@@ -149,7 +152,6 @@ class Visit:
         filters: what the person filters by in this browser.
         kept: tokens of the links that this browser has opened, newest first.
         extra: updates that hold even when the handler then raises (a box that is used up).
-        files: what this visit offers for download already, by what makes it.
         notice: HTML to show above the primary button.
     """
 
@@ -161,7 +163,6 @@ class Visit:
     boxes: dict[Any, Any] = field(default_factory=dict)
     filters: dict[str, Any] = field(default_factory=dict)
     extra: Updates = field(default_factory=dict)
-    files: dict[str, str | None] = field(default_factory=dict)
     kept: tuple[str, ...] = ()
     notice: str = ""
 
@@ -239,11 +240,37 @@ class Page:
         self.notice: Any = None
         self.paint: Callable[[Visit], Updates] = lambda visit: {}
         self._listeners: list[Listener] = []
+        self._fixed = Fixed(self.language)
 
     def add(self, component: Any) -> Any:
         """Register a component that painters may update."""
         self.outputs.append(component)
         return component
+
+    def fixed(self, make: Callable[[], Any]) -> Any:
+        """Register a component whose label or text nothing changes but the visit's language:
+        ``page.fixed(lambda: gr.Button(_("Add this text")))``.
+        """
+        return self.add(self._fixed.add(make))
+
+    def language(self, request: gr.Request | None) -> str:
+        """The language of a visit."""
+        wishes = request.headers.get("accept-language") if request else None
+        return chosen(self.services.settings.language, wishes)
+
+    def tick(
+        self, timer: gr.Timer, poll: Callable[..., Updates], inputs: Sequence[Any],
+        outputs: Sequence[Any],
+    ) -> None:  # fmt: skip
+        """Call ``poll(*inputs)`` whenever the timer ticks; it paints only `outputs`."""
+
+        def run(request: gr.Request, *values: Any) -> Updates:
+            with speaking(self.language(request)):
+                return poll(*values)
+
+        timer.tick(
+            run, list(inputs), list(outputs), show_progress="hidden", api_visibility="private"
+        )
 
     def on(
         self,
@@ -265,8 +292,9 @@ class Page:
         """
         self._listeners.append(Listener(listen, handler, inputs, event, mode, writes, reading))
 
-    def wire(self) -> None:
+    def wire(self, demo: gr.Blocks) -> None:
         """Attach all listeners; afterwards the page is complete."""
+        self._fixed.listen(demo.load)
         gr.HTML(hiding_style(self._listeners), apply_default_css=False, elem_id="sam-looking")
         for listener in self._listeners:
             listener.listen(
@@ -287,14 +315,16 @@ class Page:
                 kept: Any, *values: Any,
             ) -> Updates:  # fmt: skip
                 data = event._data if isinstance(event._data, dict) else {}
-                return self._run(listener, request, token, step, filters, kept, data, values)
+                with speaking(self.language(request)):
+                    return self._run(listener, request, token, step, filters, kept, data, values)
 
             return run_event
 
         def run(
             request: gr.Request, token: str, step: str, filters: Any, kept: Any, *values: Any
         ) -> Updates:
-            return self._run(listener, request, token, step, filters, kept, {}, values)
+            with speaking(self.language(request)):
+                return self._run(listener, request, token, step, filters, kept, {}, values)
 
         return run
 
@@ -316,14 +346,18 @@ class Page:
         session = self.services.sessions.by_token(token) if token else None
         if session is not None:
             self.services.links.used(session)
-        visit = Visit(self.services, session, step, act=data, filters=dict(filters or {}))
+        shared = SharedFilters(filters)
+        visit = Visit(self.services, session, step, act=data, filters=shared.read())
+        if "at" in query:  # the sentence that was open before the page was refreshed
+            visit.filters.setdefault("at", query["at"])
         before = visit.kept = tuple(kept or ())
         with read_only() if visit.view_only else nullcontext():
             if token and session is None:
                 self._turn_away(visit, token)
             else:
                 self._handle(listener, visit, values)
-            updates = self._painted(visit)
+            updates = shared.painted(visit, self._painted)
+        updates[self.filters] = shared.kept
         if visit.kept != before:
             updates[self.recents] = list(visit.kept)
         return {**updates, **visit.extra}
@@ -343,10 +377,10 @@ class Page:
         except SamError as problem:
             visit.notice = notice_html(problem.what, problem.hint)
         except ReadOnlyError:
-            visit.notice = LOOKING
+            visit.notice = looking_html()
         except Exception:
             log.exception("A listener failed")
-            visit.notice = BROKEN
+            visit.notice = broken_html()
         visit.only = ()
 
     def _painted(self, visit: Visit) -> Updates:
@@ -359,26 +393,4 @@ class Page:
             return self.paint(visit)
         except Exception:
             log.exception("A screen could not be painted")
-            return {self.notice: BROKEN} if self.notice is not None else {}
-
-
-def notice_html(what: str, hint: str = "", *, kind: str = "problem", button: str = "") -> str:
-    """A message that stays until dismissed or until the next action succeeds.
-
-    Args:
-        button: HTML of something to do about it.
-    """
-    close = tag("button", "×", data_act="dismiss", aria_label="Dismiss", class_="sam-x")
-    role = "alert" if kind == "problem" else "status"
-    text = f"<strong>{esc(what)}</strong> {esc(hint)}".strip()
-    return f'<div class="sam-notice {kind}" role="{role}"><p>{text}</p>{button}{close}</div>'
-
-
-BROKEN = notice_html(
-    "Something went wrong inside SaM.",
-    "Your work is saved. Try again; if it happens again, reload the page.",
-)
-LOOKING = notice_html(
-    "You can look at this session, but not change it.",
-    "Ask whoever gave you the link for one that lets you.",
-)
+            return {self.notice: broken_html()} if self.notice is not None else {}

@@ -77,6 +77,11 @@ class Settings(BaseSettings):
     max_sentences: int = Field(
         default=20_000, ge=1, description="Most sentences that one session can hold."
     )
+    language: str = Field(
+        default="en",
+        description="Language of the interface: en, one that has a catalogue in assets/locale, or "
+        "auto, the one of these that the browser asks for.",
+    )
     mcp: bool = Field(
         default=False,
         description="Whether AI assistants can call the endpoints through MCP; needs the extra `mcp`.",

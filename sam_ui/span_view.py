@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from experts.spans import Span, drop_overlaps
 from sam_ui.markup import attrs, color_or_grey, esc, percent
+from sam_ui.words import _
 
 __all__ = ["DOUBTFUL", "legend_html", "spans_html"]
 
@@ -19,7 +20,7 @@ def spans_html(
     colors: Mapping[str, str],
     *,
     fresh: Collection[tuple[int, int, str]] = (),
-    fresh_tip: str = "new",
+    fresh_tip: str = "",
 ) -> str:
     """`text` as HTML with each span marked in the colour of its type.
 
@@ -29,7 +30,7 @@ def spans_html(
             that do not lie inside `text` are left out rather than drawn in the wrong place.
         colors: type name -> ``#rrggbb``; other values are drawn grey.
         fresh: keys of spans that were not there before; they are outlined.
-        fresh_tip: what is said of these.
+        fresh_tip: what is said of these; empty: that they are new.
 
     Returns:
         HTML whose text content without the labels is exactly `text`:
@@ -40,7 +41,7 @@ def spans_html(
     position = 0
     for span in drop_overlaps(inside):
         parts.append(esc(text[position : span.start]))
-        new = fresh_tip if span.key in fresh else ""
+        new = (fresh_tip or _("new")) if span.key in fresh else ""
         parts.append(_mark(text[span.start : span.end], span, colors, new))
         position = span.end
     parts.append(esc(text[position:]))
@@ -51,7 +52,7 @@ def _mark(surface: str, span: Span, colors: Mapping[str, str], new: str) -> str:
     tip = span.label
     doubtful = False
     if span.score is not None:
-        tip = f"{span.label} · {percent(span.score)} sure"
+        tip = _("{type} · {share} sure", type=span.label, share=percent(span.score))
         doubtful = span.score < DOUBTFUL
     if new:
         tip += f", {new}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gradio as gr
 
 from sam_ui.markup import tag
+from sam_ui.words import _
 
 __all__ = ["SCHEME_HEAD", "scheme_button", "theme"]
 
@@ -66,7 +67,7 @@ def scheme_button() -> str:
     """A round button that switches between light and dark; its script is `SCHEME_HEAD`."""
     return tag(
         "button", _ICON, data_scheme=True, class_="sam-small round", id="scheme", type="button",
-        aria_label="Switch between light and dark", title="Switch between light and dark",
+        aria_label=_("Switch between light and dark"), title=_("Switch between light and dark"),
     )  # fmt: skip
 
 

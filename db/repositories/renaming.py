@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from db.engine import Database
-from db.models import Correction, EntityType, Prediction, Sentence
+from db.models import Annotation, Correction, EntityType, Prediction, Sentence
+from db.records import NewReview
+from db.repositories.annotations import keep_annotation
+from db.repositories.reviews import store_reviews, stored_reviews
 from db.repositories.sessions import touch
 
 __all__ = ["RenamingRepository"]
+
+RENAME = "rename"
+"""The action of the events that renaming makes."""
 
 
 class RenamingRepository:
@@ -20,8 +27,8 @@ class RenamingRepository:
         self._db = database
 
     def rename(self, session_id: str, old: str, new: str) -> bool:
-        """Rename a type, and its label in predictions, corrections and annotations that came with
-        the texts. Models know a type by its name: results are out of date then.
+        """Rename a type, and its label in predictions, corrections, annotations, and entities that
+        came with the texts. Models know a type by its name: results are out of date then.
 
         Returns:
             Whether the session has a type of the old name, and none of the new one.
@@ -34,16 +41,56 @@ class RenamingRepository:
             session.execute(update(EntityType).where(mine, EntityType.name == old).values(name=new))
             found = (Prediction.session_id == session_id, Prediction.label == old)
             session.execute(update(Prediction).where(*found).values(label=new))
-            corrections = select(Correction).where(Correction.session_id == session_id)
-            for correction in session.scalars(corrections):
-                correction.spans = _relabelled(correction.spans, old, new)
-                correction.types = [new if name == old else name for name in correction.types]
+            _rename_corrections(session, session_id, old, new)
+            _rename_annotations(session, session_id, old, new)
             known = (Sentence.session_id == session_id, Sentence.gold.is_not(None))
             for sentence in session.scalars(select(Sentence).where(*known)):
-                if any(span[2] == old for span in sentence.gold or ()):
+                if _has(sentence.gold or [], old):
                     sentence.gold = _relabelled(sentence.gold or [], old, new)
             touch(session, session_id, types=True)
             return True
+
+
+def _rename_corrections(session: Session, session_id: str, old: str, new: str) -> None:
+    """What changes the spans is an event, as everything that does; whoever said so still says so."""
+    touched = []
+    mine = Correction.session_id == session_id
+    for correction in session.scalars(select(Correction).where(mine)):
+        if _has(correction.spans, old):
+            touched.append(correction.sentence_id)
+        else:
+            correction.types = _renamed(correction.types, old, new)
+    session.flush()
+    stored = stored_reviews(session, session_id, touched, hidden=True)
+    changes = [
+        NewReview(
+            ident, review.status, _relabelled(review.spans or [], old, new),
+            _renamed(review.types, old, new), review.spans or [], RENAME, unread=review.unread,
+            picked=review.picked, author=review.who,
+        )
+        for ident, review in stored.items()
+    ]  # fmt: skip
+    if changes:
+        store_reviews(session, session_id, changes, stored)
+
+
+def _rename_annotations(session: Session, session_id: str, old: str, new: str) -> None:
+    mine = Annotation.session_id == session_id
+    for annotation in session.scalars(select(Annotation).where(mine)):
+        spans, types = annotation.spans, annotation.types
+        annotation.types = _renamed(types, old, new)
+        if _has(spans, old):
+            keep_annotation(
+                session, annotation, _relabelled(spans, old, new), annotation.types, action=RENAME
+            )
+
+
+def _has(spans: list[Any], label: str) -> bool:
+    return any(span[2] == label for span in spans)
+
+
+def _renamed(types: list[Any], old: str, new: str) -> list[Any]:
+    return [new if name == old else name for name in types]
 
 
 def _relabelled(spans: list[Any], old: str, new: str) -> list[Any]:

@@ -1,18 +1,17 @@
-"""Annotations for spreadsheets."""
+"""Annotations for spreadsheets, a span at a time; see :mod:`experts.export.formats` for all formats."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from experts.export.formats import get
+from experts.export.formats.base import Row
 from experts.files import written_whole
 from experts.spans import Span
 
 __all__ = ["SpanRow", "write_spans_csv"]
-
-COLUMNS = ("document", "sentence", "start", "end", "type", "mention", "score")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +29,7 @@ def write_spans_csv(path: Path, rows: Iterable[SpanRow]) -> None:
     Raises:
         SamError: the place cannot be written to.
     """
-    with (
-        written_whole(path) as temporary,
-        temporary.open("w", encoding="utf-8-sig", newline="") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for row in rows:
-            span = row.span
-            score = "" if span.score is None else f"{span.score:.4f}"
-            mention = row.sentence[span.start : span.end]
-            writer.writerow(
-                [row.document, row.sentence, span.start, span.end, span.label, mention, score]
-            )
+    spans = [Row(row.sentence, None, (row.span,), row.document) for row in rows]
+    (entry,) = get("csv").build(spans)
+    with written_whole(path) as temporary:
+        temporary.write_bytes(entry[1])

@@ -6,13 +6,13 @@ here. Documents that are no text (PDF, Word) are read by :mod:`experts.documents
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from experts.documents.reading import document_format, read_document
 from experts.errors import SamError
-from experts.formats import conll, jsonl, plain, table
+from experts.formats import conll, docbin, jsonl, label_studio, plain, table
 from experts.formats.base import FORMATS, MAX_LINE, Format, Options, Parsed, Record
+from experts.formats.bundle import ReadFile, is_zip, read_bundle, read_folder, unpack
 from experts.formats.encoding import Decoded, decode
 
 __all__ = [
@@ -27,12 +27,14 @@ __all__ = [
     "decode",
     "detect_format",
     "read_file",
+    "read_files",
     "refuse_unsupported",
 ]
 
-_SNIFFED = (jsonl.FORMAT, conll.FORMAT)
+_SNIFFED = (label_studio.FORMAT, jsonl.FORMAT, conll.FORMAT)
 # Endings that say nothing, or too little, about what is inside.
-_VAGUE = frozenset({"", ".txt", ".text", ".tsv", ".tab", ".dat", ".data", ".log"})
+_VAGUE = frozenset({"", ".txt", ".text", ".tsv", ".tab", ".dat", ".data", ".log", ".json"})
+_BINARY = (docbin.FORMAT,)
 
 _UNSUPPORTED = {
     ".doc": ("an old Word document", "Open it in Word and save it as .docx."),
@@ -42,7 +44,7 @@ _UNSUPPORTED = {
     ".xlsx": ("a spreadsheet", "Save the sheet as CSV (UTF-8)."),
     ".xls": ("a spreadsheet", "Save the sheet as CSV (UTF-8)."),
     ".ods": ("a spreadsheet", "Save the sheet as CSV (UTF-8)."),
-    ".zip": ("an archive", "Unpack it and add the texts that are inside."),
+    ".zip": ("an archive", "Give it the ending .zip, or unpack it and add what is inside."),
     ".gz": ("an archive", "Unpack it and add the texts that are inside."),
 }
 _MAGIC = (
@@ -77,22 +79,16 @@ def detect_format(name: str, text: str) -> Format:
     return sniffed or by_ending or plain.FORMAT
 
 
-@dataclass(frozen=True, slots=True)
-class ReadFile:
-    """What was read: the format's key, the encoding (None: the file is no text), the records."""
-
-    key: str
-    encoding: str | None
-    parsed: Parsed
-
-
 def read_file(name: str, data: bytes, options: Options) -> ReadFile:
-    """Decode and parse one file.
+    """Decode and parse one file, or all files of a zip.
 
     Raises:
         SamError: the file is empty, not text, of an unsupported kind, has a line of more than
             ``MAX_LINE`` characters, or breaks its format's rules.
     """
+    if is_zip(name, data):
+        _refuse_column(name, options)
+        return read_bundle(name, unpack(name, data), options, read_file)
     document = document_format(name, data)
     if document is not None:
         _refuse_column(name, options)
@@ -100,11 +96,27 @@ def read_file(name: str, data: bytes, options: Options) -> ReadFile:
         records = [Record(text, None, number, part) for number, part, text in pieces]
         return ReadFile(document.key, None, Parsed(records, notes))
     refuse_unsupported(name, data)
-    decoded = decode(name, data)
+    suffix = PurePath(name).suffix.lower()
+    binary = next((fmt for fmt in _BINARY if suffix in fmt.extensions), None)
+    if binary is not None:
+        _refuse_column(name, options)
+        return ReadFile(binary.key, None, binary.parse(name, data, options))
+    document_of_json = suffix == ".json" and data[:100].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"["
+    decoded = decode(name, data, any_length=document_of_json)
     fmt = detect_format(name, decoded.text)
     if fmt is not table.FORMAT:
         _refuse_column(name, options)
     return ReadFile(fmt.key, decoded.encoding, fmt.parse(name, decoded.text, options))
+
+
+def read_files(folder: Path, options: Options) -> ReadFile:
+    """Like :func:`read_file`, for the files in a folder.
+
+    Raises:
+        SamError: as there, and for files of several kinds.
+    """
+    _refuse_column(folder.name, options)
+    return read_bundle(folder.name, read_folder(folder), options, read_file)
 
 
 def _refuse_column(name: str, options: Options) -> None:

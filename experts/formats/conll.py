@@ -2,6 +2,8 @@
 
 IOB1, IOB2, BIOES and BILOU tags are all read by one rule: a mention begins at ``B``, ``S``, ``U``,
 or where the type changes, and ends after ``E``, ``L``, ``S``, ``U`` or before the next beginning.
+The text is put together from the tokens as people write, or exactly as it was where the column
+before the tag says which spaces there were (:mod:`experts.formats.spacing`).
 Source of the format: Tjong Kim Sang and De Meulder, CoNLL-2003 shared task.
 """
 
@@ -12,6 +14,7 @@ import unicodedata
 
 from experts.errors import SamError
 from experts.formats.base import Format, Options, Parsed, Record, register
+from experts.formats.spacing import rebuild, says_spacing
 from experts.spans import Span
 
 __all__ = ["FORMAT", "decode_tags", "join_tokens"]
@@ -83,7 +86,13 @@ def decode_tags(tags: list[str]) -> list[tuple[int, int, str]]:
     return found
 
 
+_OF_LABEL_STUDIO = re.compile(r"(\S+) (-X-) (_) ([BI]-\S.*)")
+
+
 def _columns(line: str) -> list[str]:
+    spaced = _OF_LABEL_STUDIO.fullmatch(line.rstrip())  # whose tags may have spaces in them
+    if spaced:
+        return list(spaced.groups())
     columns = line.split("\t") if "\t" in line else line.split()
     return [c.strip() for c in columns]
 
@@ -101,14 +110,15 @@ def _is_header(columns: list[str]) -> bool:
 def _parse(name: str, text: str, options: Options) -> Parsed:
     parsed = Parsed([])
     tokens: list[str] = []
+    notes: list[str] = []
     tags: list[str] = []
     begins = 1
     for number, line in enumerate([*text.split("\n"), ""], start=1):
         columns = _columns(line.strip("\r"))
         if not any(columns) or columns[0] == "-DOCSTART-":
             if tokens:
-                parsed.records.append(_record(tokens, tags, begins, options))
-                tokens, tags = [], []
+                parsed.records.append(_record(tokens, notes, tags, begins, options))
+                tokens, notes, tags = [], [], []
             continue
         tag = columns[-1]
         if not _TAG.fullmatch(tag) or len(columns) < 2 or not columns[0]:
@@ -121,12 +131,15 @@ def _parse(name: str, text: str, options: Options) -> Parsed:
         if not tokens:
             begins = number
         tokens.append(columns[0])
+        notes.append(columns[-2] if len(columns) > 2 else "")
         tags.append(tag)
     return parsed
 
 
-def _record(tokens: list[str], tags: list[str], number: int, options: Options) -> Record:
-    text, ranges = join_tokens(tokens)
+def _record(
+    tokens: list[str], notes: list[str], tags: list[str], number: int, options: Options
+) -> Record:
+    text, ranges = rebuild(tokens, notes) if says_spacing(notes) else join_tokens(tokens)
     if not options.gold:
         return Record(text, None, number)
     spans = [

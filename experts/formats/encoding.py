@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from experts.errors import SamError
 from experts.formats.base import MAX_LINE
 
-__all__ = ["Decoded", "decode"]
+__all__ = ["Decoded", "check_lines", "decode"]
 
 _SAVE_UTF8 = "Open it in the program that made it and save it as UTF-8 text."
 _SAMPLE = 64_000  # bytes of non-ASCII lines that are enough to tell an encoding
@@ -52,8 +52,11 @@ class Decoded:
     encoding: str
 
 
-def decode(name: str, data: bytes) -> Decoded:
+def decode(name: str, data: bytes, *, any_length: bool = False) -> Decoded:
     """Decode a file: byte order mark, then UTF-8, then what charset-normalizer finds.
+
+    Args:
+        any_length: lines may be of any length, as in a JSON document.
 
     Raises:
         SamError: empty, binary, damaged UTF-8, no known encoding, or a line longer than
@@ -75,6 +78,8 @@ def decode(name: str, data: bytes) -> Decoded:
         _refuse_damaged_utf8(name, data, error.start)
         encoding, text = _guess(name, data)
     _check_text(name, text)
+    if not any_length:
+        check_lines(name, text)
     return Decoded(text, encoding)
 
 
@@ -83,6 +88,14 @@ def _check_text(name: str, text: str) -> None:
         raise SamError(f"{name} is empty.", "Choose a file with some text in it.")
     if len(_JUNK.findall(text[:1_000_000])) > 0.05 * len(text[:1_000_000]):
         raise SamError(f"{name} is not a text file: it holds binary data.", _SAVE_UTF8)
+
+
+def check_lines(name: str, text: str) -> None:
+    """Refuse a text with a line of more than ``MAX_LINE`` characters.
+
+    Raises:
+        SamError: naming the line.
+    """
     for match in _LINE.finditer(text):
         length = match.end() - match.start()
         if length > MAX_LINE:

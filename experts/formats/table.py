@@ -1,4 +1,7 @@
-"""Tables: csv and tsv. One column holds the texts, each row is a record."""
+"""Tables: csv and tsv. One column holds the texts, each row is a record.
+
+Or each row is an entity (:mod:`experts.formats.entity_table`).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from pathlib import PurePath
 
 from experts.errors import SamError
 from experts.formats.base import MAX_LINE, Format, Options, Parsed, Record, register
+from experts.formats.entity_table import is_entity_table, parse_entities
 
 __all__ = ["FORMAT", "columns_of"]
 
@@ -141,6 +145,8 @@ def _parse(name: str, text: str, options: Options) -> Parsed:
     if not numbered:
         raise SamError(f"{name} has no rows.", "Choose a table with a column of texts.")
     rows = [row for _, row in numbered]
+    if options.column is None and is_entity_table(rows[0]):
+        return parse_entities(name, numbered[1:], options)
     names, has_header = _header(rows[:_SAMPLE_ROWS])
     numbered = numbered[has_header:]
     column = _choose(name, names, rows[has_header:], options.column)

@@ -92,6 +92,11 @@ def merge(
         Cancelled: `cancelled` said so.
     """
     started = time.perf_counter()
+    if recipe.trained:
+        raise SamError(
+            "The recipe's adapter was trained on corrections after the merge, which no recipe holds.",
+            "Use the adapter itself, or take “learned” out of the recipe for the merge before it.",
+        )
     method = get_method(recipe.method)
     parameters = check_parameters(method, recipe.parameters)
     selected = _select(recipe, adapters)

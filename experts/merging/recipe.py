@@ -7,13 +7,21 @@ import math
 import os
 import uuid
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+)
 
 from experts.errors import SamError
 
-__all__ = ["Recipe", "RecipeExpert"]
+__all__ = ["LearningStep", "Recipe", "RecipeExpert"]
 
 _MAX_BYTES = 1_000_000
 _MAX_WEIGHT = 1000
@@ -45,6 +53,31 @@ class RecipeExpert(BaseModel):
         return value
 
 
+class LearningStep(BaseModel):
+    """What came after the merge: a person's corrections.
+
+    Attributes:
+        how: "train" went on training the adapter, "weights" chose the recipe's weights,
+            "thresholds" only leaves out what is less likely.
+        merge: name of the merge that it went on from.
+        sentences: corrected ones.
+        types: that were asked.
+        thresholds: type → least probability in [0, 1] of a span that is kept.
+        f1_before, f1_after: strict micro F1 in [0, 1] on corrected sentences that were not learned
+            from.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    how: Literal["train", "weights", "thresholds"]
+    merge: str = ""
+    sentences: int = Field(ge=1)
+    types: list[str] = Field(default_factory=list)
+    thresholds: dict[str, float] = Field(default_factory=dict)
+    f1_before: float | None = None
+    f1_after: float | None = None
+
+
 class Recipe(BaseModel):
     """Selection, merge method and its parameters.
 
@@ -55,6 +88,8 @@ class Recipe(BaseModel):
         rank: of the merged adapter, None for the sum of the experts' ranks.
         base_model: hub id of the base model that all experts belong to.
         criterion: how the experts were chosen; "single" is the union of both criteria.
+        learned: what was learned from corrections afterwards, in this order. A recipe whose adapter
+            was trained on is a record of it; it cannot make that adapter again.
         version: of this format.
     """
 
@@ -66,7 +101,21 @@ class Recipe(BaseModel):
     rank: int | None = Field(default=None, ge=1)
     base_model: str = ""
     criterion: Literal["single", "similarity", "probe"] = "single"
+    learned: list[LearningStep] = Field(default_factory=list)
     version: Literal[1] = 1
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A recipe that nothing was learned after reads as it did before there was learning."""
+        document: dict[str, Any] = handler(self)
+        if not self.learned:
+            del document["learned"]
+        return document
+
+    @property
+    def trained(self) -> bool:
+        """Whether its adapter was trained on after the merge."""
+        return any(step.how == "train" for step in self.learned)
 
     @field_validator("experts")
     @classmethod

@@ -8,7 +8,9 @@ from typing import Any
 
 from experts.spans import Span
 from sam_ui.jobs.context import JobContext, Progress
+from sam_ui.jobs.learning import learn, publish
 from sam_ui.jobs.reading import read_all
+from sam_ui.services.learning_kept import thresholded
 
 __all__ = ["HANDLERS"]
 
@@ -88,7 +90,8 @@ def compare(context: JobContext) -> dict[str, Any]:
         record = services.store.merge(session_id, merge_id)
         assert record is not None  # a merge that is named exists, or has raised
         paths = services.store.adapter_paths(record)
-        found[merge_id] = read_all(context, texts, payload["types"], paths, context.progress)
+        read = read_all(context, texts, payload["types"], paths, context.progress)
+        found[merge_id] = thresholded(record, read)
     context.check()
     services.merge.side_by_side.store(session_id, payload, found)
     return {}
@@ -127,6 +130,8 @@ HANDLERS: dict[str, Callable[[JobContext], dict[str, Any]]] = {
     "preview": preview,
     "compare": compare,
     "suggest": suggest,
+    "learn": learn,
+    "publish": publish,
     "tidy": tidy,
 }
 
@@ -165,6 +170,6 @@ def _predict(context: JobContext, merge_id: str, progress: Progress) -> str:
     record = services.store.merge(context.session_id, merge_id)
     assert record is not None  # a merge that is named exists, or has raised
     paths = services.store.adapter_paths(record)
-    found = read_all(context, work.texts, work.types, paths, progress)
+    found = thresholded(record, read_all(context, work.texts, work.types, paths, progress))
     context.check()
     return services.predict.store(work.session, merge_id, work.sentences, found)

@@ -14,17 +14,20 @@ from typing import TYPE_CHECKING
 from db.records import SentenceRecord, SessionRecord
 from experts.errors import SamError
 from experts.spans import Span
+from sam_ui.services.agreement import AgreementService
 from sam_ui.services.corpus import CorpusService
 from sam_ui.services.corrections import CorrectionService
 from sam_ui.services.drafts import DraftService
 from sam_ui.services.incoming import Incoming
 from sam_ui.services.jobs import JobService
+from sam_ui.services.learning import LearningService
 from sam_ui.services.links import LinkService
 from sam_ui.services.match import MatchService
 from sam_ui.services.merge import MergeService
 from sam_ui.services.pool import ExpertService
 from sam_ui.services.predict import PredictService
 from sam_ui.services.preview import PreviewService
+from sam_ui.services.review import ReviewService
 from sam_ui.services.sessions import SessionService
 from sam_ui.services.share import ShareService
 from sam_ui.services.state import step_states
@@ -83,8 +86,13 @@ class Services:
         self.merge = MergeService(self.store)
         self.preview = PreviewService(self.store, self.merge)
         self.predict = PredictService(self.store)
-        self.share = ShareService(self.store, self.predict, self.experts)
+        self.review = ReviewService(self.store)
+        self.agreement = AgreementService(self.store)
+        self.share = ShareService(self.store, self.predict, self.experts, self.corrections)
         self.jobs = JobService(self.store)
+        self.learning = LearningService(
+            self.store, self.merge, self.predict, self.corrections, self.jobs
+        )
 
     @property
     def queue(self) -> JobQueue:

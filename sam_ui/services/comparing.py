@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from experts.errors import SamError
 from sam_ui.services.merge_views import CompatibilityPair, CompatibilityView
 from sam_ui.services.store import Store
+from sam_ui.words import _
 
 if TYPE_CHECKING:
     from experts.merging.compatibility import Compatibility
@@ -130,28 +131,34 @@ def summary_words(pairs: Sequence[CompatibilityPair], titles: Mapping[str, str])
     """
 
     def both(pair: CompatibilityPair) -> str:
-        return f"{titles[pair.first]} and {titles[pair.second]}"
+        return _("{first} and {second}", first=titles[pair.first], second=titles[pair.second])
 
     alike = max(pairs, key=lambda pair: pair.cosine)
     odds = max(pairs, key=lambda pair: pair.conflict or 0.0)
     apart = min(pairs, key=lambda pair: pair.cosine)
     if apart.cosine < OPPOSED:
-        return (
-            f"{both(apart)} partly undo each other. "
-            "Leave one of them out, or look at your sentences with and without it."
+        return _(
+            "{both} partly undo each other. Leave one of them out, or look at your sentences with "
+            "and without it.",
+            both=both(apart),
         )
     if (odds.conflict or 0.0) > AT_ODDS:
-        return (
-            f"{both(odds)} often pull in opposite directions, so a plain sum may lose some of "
-            "what they know. A method that lets experts vote, such as TIES, may keep more."
+        return _(
+            "{both} often pull in opposite directions, so a plain sum may lose some of what they "
+            "know. A method that lets experts vote, such as TIES, may keep more.",
+            both=both(odds),
         )
     if alike.cosine >= SAME:
-        return f"{both(alike)} are the same expert: using both adds nothing."
+        return _("{both} are the same expert: using both adds nothing.", both=both(alike))
     if alike.cosine >= MUCH_ALIKE:
-        return (
-            f"{both(alike)} have learned much the same. They do not disturb each other, but one "
-            "of them may be enough."
+        return _(
+            "{both} have learned much the same. They do not disturb each other, but one of them "
+            "may be enough.",
+            both=both(alike),
         )
     if len(pairs) == 1:
-        return f"{both(alike)} have mostly learned different things and hardly disturb each other."
-    return "These experts have mostly learned different things and hardly disturb each other."
+        return _(
+            "{both} have mostly learned different things and hardly disturb each other.",
+            both=both(alike),
+        )
+    return _("These experts have mostly learned different things and hardly disturb each other.")

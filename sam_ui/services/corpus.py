@@ -13,6 +13,7 @@ from experts.errors import SamError
 from sam_ui.services.store import Store, clean_search, sentence_row
 from sam_ui.services.text_views import Added, RefusedFile
 from sam_ui.services.views import CorpusCounts, FileInfo, FileReport, SentencePage
+from sam_ui.words import _, _n, figure
 
 if TYPE_CHECKING:
     from experts.corpus import Corpus
@@ -115,17 +116,24 @@ class CorpusService:
         from experts.corpus import read_text
 
         self._store.session(session_id)
-        self._check_size("The text", len(text.encode(errors="replace")))
+        self._check_size(_("The text"), len(text.encode(errors="replace")))
         uploads = self._store.corpus.uploads(session_id) + self._store.removal.list(session_id)
         pasted = sum(upload.format == "pasted" for upload in uploads)
-        name = "Pasted text" if not pasted else f"Pasted text {pasted + 1}"
+        name = _("Pasted text")
+        if pasted:
+            name = _("Pasted text {number}", number=pasted + 1)
         return self._add(session_id, read_text(text, name=name))
 
     def _check_size(self, name: str, size: int) -> None:
         most = self._store.settings.max_upload_mb
         if size > most * 1_000_000:
             raise SamError(
-                f"{name} has {size / 1e6:.0f} MB, more than the {most} MB that fit.",
+                _(
+                    "{name} has {size} MB, more than the {most} MB that fit.",
+                    name=name,
+                    size=f"{size / 1e6:.0f}",
+                    most=most,
+                ),
                 "Split it, or raise SAM_MAX_UPLOAD_MB.",
             )
 
@@ -224,8 +232,14 @@ class CorpusService:
         total = self._store.corpus.stored(session_id) + sentences
         if total > most:
             raise SamError(
-                f"The session would have {total:,} sentences (repeated ones included), more "
-                f"than the {most:,} that fit.",
+                _n(
+                    "The session would have {n} sentence (repeated ones included), more than the "
+                    "{most} that fit.",
+                    "The session would have {n} sentences (repeated ones included), more than the "
+                    "{most} that fit.",
+                    total,
+                    most=figure(most),
+                ),
                 "Use a part of the texts, or raise SAM_MAX_SENTENCES.",
             )
 

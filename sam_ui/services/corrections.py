@@ -11,6 +11,7 @@ from itertools import pairwise
 from db.records import CorrectionRecord
 from experts.errors import SamError
 from experts.spans import Span, check_spans
+from sam_ui.services.review_saving import ReviewSaving
 from sam_ui.services.store import Store, unpack_spans
 
 __all__ = ["CorrectionInfo", "CorrectionService", "usable"]
@@ -23,6 +24,7 @@ class CorrectionInfo:
     Attributes:
         spans: all that there are of `types`, sorted.
         who: "" where it is not known.
+        unread: made in bulk, nobody has read the sentence: nothing is to be measured by it.
     """
 
     sentence_id: int
@@ -31,6 +33,7 @@ class CorrectionInfo:
     who: str
     created_at: datetime
     updated_at: datetime
+    unread: bool = False
 
 
 class CorrectionService:
@@ -62,18 +65,20 @@ class CorrectionService:
         self._store.session(session_id)
         known = [kind.name for kind in self._store.types.list(session_id)]
         asked = known if types is None else [name for name in known if name in set(types)]
-        text = self._store.corrections.text(session_id, sentence_id)
-        if text is None:
+        stored = self._store.reviews.get(session_id, sentence_id)
+        if stored is None:
             raise _gone()
-        ordered = _checked(text, spans, asked)
-        packed = [[span.start, span.end, span.label] for span in ordered]
-        put = self._store.corrections.put
-        if not put(session_id, sentence_id, packed, types=asked, who=who):
-            raise _gone()
+        ordered = _checked(stored.text, spans, asked)
+        ReviewSaving(self._store).put(
+            session_id, sentence_id, ordered, action="edit", revision=None, types=asked, who=who
+        )
 
     def remove(self, session_id: str, sentence_id: int) -> bool:
         """Take a correction back; whether there was one."""
-        return self._store.corrections.remove(session_id, sentence_id)
+        if self._store.corrections.get(session_id, sentence_id) is None:
+            return False
+        ReviewSaving(self._store).reopen(session_id, sentence_id, revision=None)
+        return True
 
     def list(self, session_id: str) -> builtins.list[CorrectionInfo]:
         """In the order of the texts; those of removed files are left out."""
@@ -84,8 +89,10 @@ class CorrectionService:
 
 
 def usable(record: CorrectionRecord, types: Sequence[str]) -> tuple[Span, ...] | None:
-    """The spans of these types; None where the correction does not speak of all of them."""
-    if not set(types) <= set(record.types):
+    """The spans of these types; None where the correction does not speak of all of them, or nobody
+    has read the sentence: what was accepted in bulk is no truth to measure by.
+    """
+    if record.unread or not set(types) <= set(record.types):
         return None
     return tuple(span for span in unpack_spans(record.spans) if span.label in set(types))
 
@@ -98,6 +105,7 @@ def _info(record: CorrectionRecord) -> CorrectionInfo:
         record.who,
         record.created_at,
         record.updated_at,
+        record.unread,
     )
 
 

@@ -16,6 +16,7 @@ from experts.errors import Cancelled, SamError
 from experts.probing import MAX_PROBED, AnswerCache, MemoryCache, choose_candidates
 from experts.spans import Span, drop_overlaps, likeliest
 from sam_ui.services.domains import Domains
+from sam_ui.services.engine_learning import learn_from
 from sam_ui.services.matching import ExpertMatch, MatchResult, expert_match, flat_map, near, spread
 from sam_ui.services.merge_data import MergeInputs, merge_data, where_to_merge
 from sam_ui.services.previewing import Previewer
@@ -310,6 +311,8 @@ class Engine:
                 )
             )
         return done
+
+    learn = learn_from
 
     # ---- preview ----
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Sequence
+from contextvars import copy_context
 from pathlib import Path
 
 from experts.errors import SamError
 from sam_ui.services.corpus import CorpusService
 from sam_ui.services.text_views import RefusedFile
+from sam_ui.words import _, mark
 
 __all__ = ["Incoming"]
 
@@ -33,8 +35,9 @@ class Incoming:
             return
         with self._changed:
             self._waiting.setdefault(session_id, []).extend(path.name for path in paths)
-        work = (session_id, list(paths), column)
-        threading.Thread(target=self._read, args=work, daemon=True, name="incoming").start()
+        work = (self._read, session_id, list(paths), column)
+        run = copy_context().run  # in the language of whoever asks
+        threading.Thread(target=run, args=work, daemon=True, name="incoming").start()
 
     def names(self, session_id: str) -> list[str]:
         """The files that are not read yet, in their order."""
@@ -75,5 +78,7 @@ class Incoming:
 
 def _broken(name: str) -> RefusedFile:
     return RefusedFile(
-        name, f"{name} could not be added: something went wrong inside SaM.", "Try again."
+        name,
+        _("{name} could not be added: something went wrong inside SaM.", name=name),
+        mark("Try again."),
     )

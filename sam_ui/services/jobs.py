@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from db.records import JobRecord
 from experts.errors import SamError
 from sam_ui.jobs.queue import QUICK
+from sam_ui.services.job_words import doing
 from sam_ui.services.store import Store
 from sam_ui.services.views import JobView
+from sam_ui.words import _, _n
 
 __all__ = ["JobService"]
 
@@ -87,13 +89,13 @@ class JobService:
         stopping = record.state == "running" and record.cancel_requested
         interrupted = record.state in ("queued", "running") and bool(record.result)
         ahead, wait_s = self._ahead(record) if record.state == "queued" else (0, None)
-        message = record.message
+        message = doing(record.message)
         if stopping:
-            message = "Stopping"
+            message = _("Stopping")
         elif record.state == "queued":
             message = _waiting(record, ahead, wait_s, interrupted=interrupted)
         elif record.state == "running" and _silent(record):
-            message = "The work was interrupted. It goes on within half a minute"
+            message = _("The work was interrupted. It goes on within half a minute")
         return JobView(
             id=record.id,
             kind=record.kind,
@@ -140,14 +142,14 @@ def _waiting(record: JobRecord, ahead: int, wait_s: float | None, *, interrupted
     begun = record.started_at is not None
     start = ""
     if interrupted:
-        start = "Interrupted. It goes on where it stopped"
+        start = _("Interrupted. It goes on where it stopped")
     elif begun:
-        start = "Paused, so that others have their turn"
+        start = _("Paused, so that others have their turn")
     if not ahead:
-        return start if interrupted else record.message if begun else "Starting"
-    said = f"{ahead} other{'' if ahead == 1 else 's'} before yours"
+        return start if interrupted else doing(record.message) if begun else _("Starting")
+    said = _n("{n} other before yours", "{n} others before yours", ahead)
     if wait_s is not None:
-        said += f", about {_duration(wait_s)}"
+        said += _(", about {duration}", duration=_duration(wait_s))
     return f"{start} · {said}" if start else said
 
 
@@ -157,4 +159,6 @@ def _silent(record: JobRecord) -> bool:
 
 
 def _duration(seconds: float) -> str:
-    return f"{round(seconds / 60)} min" if seconds >= 90 else f"{max(1, round(seconds))} s"
+    if seconds >= 90:
+        return _("{n} min", n=round(seconds / 60))
+    return _("{n} s", n=max(1, round(seconds)))

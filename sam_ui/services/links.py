@@ -12,6 +12,7 @@ from db.repositories import new_token
 from experts.errors import SamError
 from sam_ui.services.store import Store
 from sam_ui.services.views import SessionInfo
+from sam_ui.words import _, _n, day, mark
 
 __all__ = ["EXPIRIES", "LinkInfo", "LinkService"]
 
@@ -63,8 +64,10 @@ class LinkService:
             raise SamError("There is no such kind of link.", "Choose one of those on the screen.")
         if len(self._store.links.list(session_id)) >= MAX_LINKS:
             raise SamError(
-                f"This session has {MAX_LINKS} links already.", "Revoke some that nobody needs."
-            )
+                _n("This session has {n} link already.", "This session has {n} links already.",
+                   MAX_LINKS),
+                "Revoke some that nobody needs.",
+            )  # fmt: skip
         after = EXPIRIES[expires]
         token = new_token()
         self._store.links.add(
@@ -116,12 +119,17 @@ class LinkService:
         link = self._store.links.find(token)
         if link is None:
             return (
-                "This link opens no session: it is incomplete, or its session is gone for good.",
-                "Ask for the link again, or start a new session.",
+                mark(
+                    "This link opens no session: it is incomplete, or its session is gone for good."
+                ),
+                mark("Ask for the link again, or start a new session."),
             )
+        another = mark("Ask whoever gave it to you for another one.")
         if link.revoked_at is not None:
-            return "This link has been revoked.", "Ask whoever gave it to you for another one."
+            return mark("This link has been revoked."), another
         if link.expires_at is not None and link.expires_at <= datetime.now(UTC):
-            day = f"{link.expires_at.day} {link.expires_at:%B %Y}"
-            return f"This link expired on {day}.", "Ask whoever gave it to you for another one."
-        return "This session has been deleted.", "Whoever deleted it can undo that for a day."
+            return _("This link expired on {day}.", day=day(link.expires_at)), another
+        return (
+            mark("This session has been deleted."),
+            mark("Whoever deleted it can undo that for a day."),
+        )

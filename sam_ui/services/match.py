@@ -13,6 +13,7 @@ from sam_ui.services.pool import ExpertService
 from sam_ui.services.recent import Recent
 from sam_ui.services.store import Store, pack_spans
 from sam_ui.services.views import MatchView
+from sam_ui.words import _
 
 if TYPE_CHECKING:
     from sam_ui.services.engine import MatchResult
@@ -54,9 +55,10 @@ class MatchService:
         """
         self._store.session(session_id)
         if not 1 <= samples <= MAX_SAMPLES:
-            raise SamError(f"{samples} sentences cannot be sampled.", f"Use 1 to {MAX_SAMPLES}.")
+            what = _("{n} sentences cannot be sampled.", n=samples)
+            raise SamError(what, _("Use 1 to {most}.", most=MAX_SAMPLES))
         if k < 1:
-            raise SamError(f"{k} experts cannot be recommended.", "Use 1 or more.")
+            raise SamError(_("{n} experts cannot be recommended.", n=k), "Use 1 or more.")
         if not self._store.corpus.count(session_id):
             raise SamError("There are no texts yet.", "Upload or paste some in step 1.")
         if not self._store.types.list(session_id):

@@ -19,6 +19,7 @@ from sam_ui.services.merge_views import CompatibilityView
 from sam_ui.services.recipes import make_recipes
 from sam_ui.services.store import Store, merge_gone, unpack_spans
 from sam_ui.services.views import MergeInfo
+from sam_ui.words import _, _n
 
 if TYPE_CHECKING:
     from experts.merging.recipe import Recipe
@@ -125,15 +126,17 @@ class MergeService:
 
         for name, weight in weights.items():
             if not math.isfinite(weight):
-                raise SamError(f"The weight of {name} is not a number.", "Set it again.")
+                raise SamError(
+                    _("The weight of {expert} is not a number.", expert=name), "Set it again."
+                )
         if rank is not None and rank < 1:
-            raise SamError(f"A merge cannot have the rank {rank}.", "Use 1 or more.")
+            raise SamError(_("A merge cannot have the rank {rank}.", rank=rank), "Use 1 or more.")
         checked = check_parameters(get_method(method), parameters or {})
         experts = [self._store.pool.get(name) for name, weight in weights.items() if weight]
         bases = sorted({expert.card.base_model for expert in experts})
         if len(bases) > 1:
             raise SamError(
-                f"The experts belong to different base models ({', '.join(bases)}).",
+                _("The experts belong to different base models ({names}).", names=", ".join(bases)),
                 "Choose experts of one base model.",
             )
         run = self._store.runs.latest(session_id, "match") if dual else None
@@ -190,13 +193,14 @@ class MergeService:
         chosen = get_method(method)
         lacking = self.missing(session_id).get(chosen.needs)
         if lacking is not None:
-            raise SamError(f"The method “{chosen.name}” {lacking[0]}", lacking[1])
+            what = _("The method “{name}” {lacks}", name=_(chosen.name), lacks=_(lacking[0]))
+            raise SamError(what, lacking[1])
         if chosen.needs == "scores":
             fits = self.inputs(session_id, method)
             unknown = [name for name in names if fits is not None and name not in fits.fits]
             if unknown:
                 raise SamError(
-                    f"The match has no scores of {', '.join(unknown)}.",
+                    _("The match has no scores of {names}.", names=", ".join(unknown)),
                     "Compare the experts again in step 2, or leave these out.",
                 )
 
@@ -330,4 +334,6 @@ def _clean(label: str) -> str:
 def _label(titles: Sequence[str]) -> str:
     if len(titles) <= 3:
         return " + ".join(titles)
-    return f"{' + '.join(titles[:2])} + {len(titles) - 2} more"
+    return _n(
+        "{names} + {n} more", "{names} + {n} more", len(titles) - 2, names=" + ".join(titles[:2])
+    )

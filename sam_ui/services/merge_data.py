@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from experts.merging.data import ExpertFit, MergeData, missing
 from experts.spans import Span
+from sam_ui.words import mark
 
 if TYPE_CHECKING:
     import torch
@@ -27,11 +28,11 @@ __all__ = [
 ]
 
 WHY_NOT = {
-    "scores": ("needs the scores of a match.", "Compare the experts in step 2 first."),
-    "texts": ("needs texts and entity types.", "Add both in step 1 first."),
+    "scores": (mark("needs the scores of a match."), mark("Compare the experts in step 2 first.")),
+    "texts": (mark("needs texts and entity types."), mark("Add both in step 1 first.")),
     "corrections": (
-        "learns from texts whose entities are known, and there are none.",
-        "Upload annotated texts in step 1, or choose another method.",
+        mark("learns from texts whose entities are known, and there are none."),
+        mark("Upload annotated texts in step 1, or choose another method."),
     ),
 }
 """For each kind of `MergeMethod.needs`: what to say after its name where that is not there, and

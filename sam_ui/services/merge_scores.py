@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from db.records import RunRecord, SpanRecord
 from experts.spans import Span
 from sam_ui.services.corrections import usable
+from sam_ui.services.learning_kept import honest_score, trained_on
 from sam_ui.services.recent import Recent
 from sam_ui.services.store import Store, spans_of, unpack_spans
 
@@ -88,13 +89,21 @@ class MergeScores:
     def _score(
         self, session_id: str, merge_id: str, entities: int, truth: Truth, match: RunRecord | None
     ) -> MergeScore:
-        from experts.evaluate import evaluate
+        from experts.evaluate import Score, evaluate
 
-        if truth:
+        record = self._store.merges.get(session_id, merge_id)
+        learned = trained_on(record) if record is not None else frozenset()
+        truth = {ident: known for ident, known in truth.items() if ident not in learned}
+        if truth or learned:
             found = self._store.history.found(session_id, merge_id, list(truth))
             said = [_of_types(found.get(ident, ()), known) for ident, (_, known) in truth.items()]
-            report = evaluate([list(spans) for spans, _ in truth.values()], said)
-            return MergeScore(entities, report.micro, len(truth))
+            micro = evaluate([list(spans) for spans, _ in truth.values()], said).micro
+            if record is not None and learned:
+                # As it did on those before it learned from them.
+                unseen, count = honest_score(record)
+                micro = Score(micro.tp + unseen.tp, micro.fp + unseen.fp, micro.fn + unseen.fn)
+                return MergeScore(entities, micro, len(truth) + count)
+            return MergeScore(entities, micro, len(truth))
         return MergeScore(entities, agreement=self._agreement(session_id, merge_id, match))
 
     def _truth(self, session_id: str) -> Truth:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sam_ui.services.views import ExpertInfo
+from sam_ui.words import Later, _, _n
 
 if TYPE_CHECKING:
     from sam_ui.services.store import Store
@@ -58,8 +60,9 @@ def expert_info(name: str, card: Mapping[str, Any], *, bundled: bool = False) ->
         base_model=str(card.get("base_model") or ""),
         rank=int(card.get("rank") or 0),
         dev_f1=card.get("dev_f1"),
-        training=_training(card),
+        training=Later(partial(_training, card)),
         bundled=bundled,
+        corpora=tuple(Later(partial(_data_line, d)) for d in card.get("data") or []),
     )
 
 
@@ -81,18 +84,19 @@ def _data_line(entry: Any) -> str:
     if entry.get("licence"):
         line += f" ({entry['licence']})"
     if entry.get("sentences"):
-        line += f", {entry['sentences']:,} sentences"
+        line += ", " + _n("{n} sentence", "{n} sentences", entry["sentences"])
     return line
 
 
 def _training(card: Mapping[str, Any]) -> str:
     data = [d for d in card.get("data") or [] if isinstance(d, dict)]
     count = card.get("sentences") or sum(d.get("sentences") or 0 for d in data)
-    text = f"LoRA+ of rank {card.get('rank')}"
+    text = _("LoRA+ of rank {rank}", rank=card.get("rank"))
     if count:
-        text += f" on {count:,} sentences"
+        text += _n(" on {n} sentence", " on {n} sentences", count)
     if card.get("training_seconds"):
-        text += f", {max(1, round(card['training_seconds'] / 60))} minutes of training"
+        minutes = max(1, round(card["training_seconds"] / 60))
+        text += _n(", {n} minute of training", ", {n} minutes of training", minutes)
     if card.get("dev_f1") is not None:
-        text += f"; F1 {card['dev_f1']:.2f} on texts of its own domain"
+        text += _("; F1 {f1} on texts of its own domain", f1=f"{card['dev_f1']:.2f}")
     return f"{text}."

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from experts.embedded import EMBEDDED_BASE
 from experts.probing import AnswerKey, Extracts, ProbeResult, answers_version, probe_experts
 from experts.spans import Span
+from sam_ui.words import _n
 
 if TYPE_CHECKING:
     from db.repositories import ProbeAnswerRepository
@@ -143,6 +144,17 @@ def probe_note(answers: Sequence[object | None] | None, probed: int) -> str:
         "stopped after 4 of 10 sentences"
     """
     if answers is None:
-        return f"not probed: less similar than {probed} others"
+        return _n(
+            "not probed: less similar than {n} other",
+            "not probed: less similar than {n} others",
+            probed,
+        )
     read = sum(answer is not None for answer in answers)
-    return "" if read == len(answers) else f"stopped after {read} of {len(answers)} sentences"
+    if read == len(answers):
+        return ""
+    return _n(
+        "stopped after {read} of {n} sentence",
+        "stopped after {read} of {n} sentences",
+        len(answers),
+        read=read,
+    )

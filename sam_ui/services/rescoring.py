@@ -12,6 +12,7 @@ from experts.probe import score_answers
 from experts.select import recommend
 from experts.spans import Span
 from sam_ui.services.store import unpack_spans
+from sam_ui.words import _, _n
 
 __all__ = ["Found", "change_words", "found", "rescored"]
 
@@ -85,17 +86,22 @@ def change_words(
     """
     come = [f"*{titles.get(name, name)}*" for name in after if name not in before]
     gone = [f"*{titles.get(name, name)}*" for name in before if name not in after]
-    parts = [_listed(come, "come in"), _listed(gone, "gone")]
-    if come or gone:
-        said = ", ".join(part for part in parts if part)
-        return f"Your corrections have changed the recommendation: {said}."
+    parts = []
+    if come:
+        parts.append(
+            _n("{names} has come in", "{names} have come in", len(come), names=_listed(come))
+        )
+    if gone:
+        parts.append(_n("{names} has gone", "{names} have gone", len(gone), names=_listed(gone)))
+    if parts:
+        said = ", ".join(parts)
+        return _("Your corrections have changed the recommendation: {changes}.", changes=said)
     if any(abs(after[name] - before[name]) >= 0.005 for name in after):
-        return "Your corrections have changed the recommended weights, not the experts."
+        return _("Your corrections have changed the recommended weights, not the experts.")
     return ""
 
 
-def _listed(titles: Sequence[str], what: str) -> str:
-    if not titles:
-        return ""
-    names = " and ".join(filter(None, (", ".join(titles[:-1]), titles[-1])))
-    return f"{names} {'has' if len(titles) == 1 else 'have'} {what}"
+def _listed(titles: Sequence[str]) -> str:
+    if len(titles) == 1:
+        return titles[0]
+    return _("{first} and {second}", first=", ".join(titles[:-1]), second=titles[-1])

@@ -17,11 +17,11 @@ from sam_ui.services.preview import KEY as PREVIEW
 from sam_ui.services.store import Store, session_gone
 from sam_ui.services.types import TypeService
 from sam_ui.services.views import SessionInfo
+from sam_ui.words import _
 
 __all__ = ["KEPT_S", "SessionService"]
 
 MAX_NAME = 100
-UNNAMED = "New session"
 COPY = " (copy)"
 KEPT_S = 24 * 3600.0
 """How long a deleted session can be brought back."""
@@ -38,7 +38,7 @@ class SessionService:
     def create(self, name: str | None = None) -> SessionInfo:
         """A new, empty session, opened by its first link."""
         token = new_token()
-        self._store.sessions.create(_clean(name or UNNAMED), token=token)
+        self._store.sessions.create(_clean(name or _("New session")), token=token)
         return self._opened(token)
 
     def by_token(self, token: str | None) -> SessionInfo | None:
@@ -87,7 +87,7 @@ class SessionService:
         except OSError:
             self._remove(copied.id)
             raise SamError(
-                f"“{name.removesuffix(COPY)}” could not be copied.",
+                _("“{name}” could not be copied.", name=name.removesuffix(COPY)),
                 "Check that there is room on the disk, then try again.",
             ) from None
         token = new_token()
@@ -154,7 +154,7 @@ class SessionService:
         chosen = name or next(iter(sorted(files)), None)
         if chosen is None or chosen not in files:
             raise SamError(
-                f"There are no sample texts called {name or 'anything'}.",
+                _("There are no sample texts called {name}.", name=name or "anything"),
                 "Upload or paste texts of your own.",
             )
         path = files[chosen]

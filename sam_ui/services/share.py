@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from db import is_read_only
 from db.records import MergeRecord
 from experts.errors import SamError
+from sam_ui.services.corrections import CorrectionInfo, CorrectionService
+from sam_ui.services.learning_kept import trained_on
 from sam_ui.services.pool import ExpertService
 from sam_ui.services.predict import PredictService
+from sam_ui.services.recent import Recent
+from sam_ui.services.share_annotations import export_rows, state_of
 from sam_ui.services.store import Store
-from sam_ui.services.views import PredictionRow
+
+if TYPE_CHECKING:
+    from experts.export.adapter_zip import CardScores, MergedExpert
+    from experts.export.formats import Row
 
 __all__ = ["ShareService"]
+
+
+class _Rows:
+    """Sentences with what is to be handed over, and what each format loses of them."""
+
+    def __init__(self, rows: list[Row]) -> None:
+        self.rows = rows
+        self._lost: dict[str, tuple[str, ...]] = {}
+
+    def losses(self, key: str) -> tuple[str, ...]:
+        from experts.export.formats import check
+
+        if key not in self._lost:
+            self._lost[key] = check(key, self.rows).lines
+        return self._lost[key]
 
 
 class ShareService:
@@ -24,90 +48,142 @@ class ShareService:
 
     All methods take the merge that predicted last when none is named (else the newest), write into
     `folder` (default: the session's own folder for exports), return the path, and raise `SamError`
-    when there is nothing to hand over. Annotations that have been written and are still true are
-    handed over as they are; everything else is written anew.
+    when there is nothing to hand over. What has been written and is still true is handed over as
+    it is. Nothing is written before it is asked for: texts may be many and models large.
     """
 
-    def __init__(self, store: Store, predict: PredictService, experts: ExpertService) -> None:
+    def __init__(
+        self,
+        store: Store,
+        predict: PredictService,
+        experts: ExpertService,
+        corrections: CorrectionService,
+    ) -> None:
         self._store = store
         self._predict = predict
         self._experts = experts
+        self._corrections = corrections
+        self._read: Recent[str, _Rows] = Recent(2)
         self._writing = threading.Lock()  # two pages of one session write the same files
 
     def adapter_zip(
         self, session_id: str, merge_id: str | None = None, *, folder: Path | None = None
     ) -> Path:
-        """The merged adapter (both, when dual) with recipe, labels and a model card."""
-        from experts.export.adapter_zip import MergedExpert, write_adapter_zip
+        """The merged adapter (both, when dual) with recipe, labels, tokenizer, predict.py and a
+        model card.
+        """
+        from experts.export.adapter_zip import adapter_files, fingerprint, write_zip
+        from experts.export.tokenizer_files import tokenizer_folder
         from experts.merging.recipe import Recipe
 
         merge = self._merge(session_id, merge_id)
-        infos = self._experts.ever()
-        used = sorted({e["name"] for recipe in merge.recipes for e in recipe["experts"]})
-        path = self._path(session_id, merge, "adapter.zip", folder)
-        with self._writing:
-            write_adapter_zip(
-                path,
-                adapters=self._store.adapter_paths(merge),
-                recipes=[Recipe.model_validate(recipe) for recipe in merge.recipes],
-                types={t.name: t.definition for t in self._store.types.list(session_id)},
-                experts=[
-                    MergedExpert(
-                        name=name,
-                        title=infos[name].title if name in infos else name,
-                        licence=infos[name].licence if name in infos else "",
-                        data=infos[name].data if name in infos else (),
-                    )
-                    for name in used
-                ],
-                title=self._store.session(session_id).name,
-                retained_energy=merge.retained_energy,
+        settings = self._store.settings
+        files = adapter_files(
+            adapters=self._store.adapter_paths(merge),
+            recipes=[Recipe.model_validate(recipe) for recipe in merge.recipes],
+            types={t.name: t.definition for t in self._store.types.list(session_id)},
+            experts=self.merged_experts(merge),
+            title=self._store.session(session_id).name,
+            retained_energy=merge.retained_energy,
+            scores=self._scores(session_id, merge),
+            tokenizer=tokenizer_folder(settings.base_model, settings.data_dir),
+        )
+        return self._kept(
+            session_id, merge, "model", fingerprint(files), "adapter.zip", folder,
+            lambda path: write_zip(path, files),
+        )  # fmt: skip
+
+    def merged_experts(self, merge: MergeRecord) -> list[MergedExpert]:
+        """What the card says of the experts in a merge, whether or not they are still there."""
+        from experts.export.licences import MergedExpert
+
+        names = sorted({e["name"] for recipe in merge.recipes for e in recipe["experts"]})
+        infos = self._experts.ever(names)
+        return [
+            MergedExpert(
+                name, infos[name].title, infos[name].licence, tuple(dict.fromkeys(infos[name].data))
             )
-        self._note(session_id, merge)
-        return path
+            if name in infos
+            else MergedExpert(name, name, "")
+            for name in names
+        ]
 
-    def annotations_jsonl(
-        self, session_id: str, merge_id: str | None = None, *, folder: Path | None = None
+    def conditions(self, session_id: str, merge_id: str | None = None) -> tuple[str, ...]:
+        """What whoever passes the model on has to keep to, a sentence each."""
+        from experts.export.licences import resulting_licence
+
+        merge = self._merge(session_id, merge_id)
+        base = str(merge.recipes[0].get("base_model") or "")
+        return resulting_licence(base, self.merged_experts(merge)).conditions
+
+    def losses(
+        self, session_id: str, key: str, merge_id: str | None = None, *, reviewed: bool = False
+    ) -> tuple[str, ...]:
+        """What a format cannot keep of these annotations, a sentence each; none before there are any.
+
+        Arguments as of `annotations`.
+        """
+        from experts.export.formats import get
+
+        merge = self._merge(session_id, merge_id)
+        predicted = self._store.runs.latest(session_id, "predict", merge_id=merge.id)
+        if predicted is None or not get(key).cannot:
+            return ()
+        return self._rows(session_id, merge, reviewed=reviewed).losses(key)
+
+    def annotations(
+        self,
+        session_id: str,
+        key: str = "jsonl",
+        merge_id: str | None = None,
+        *,
+        reviewed: bool = False,
+        folder: Path | None = None,
     ) -> Path:
-        """A line a sentence: ``{"text", "entities": [{"start", "end", "label", "score"}]}``."""
-        from experts.corpus import write_predictions
+        """All sentences with their entities; corrections count over predictions.
 
-        def write(path: Path, rows: list[PredictionRow]) -> None:
-            write_predictions(path, [r.sentence.text for r in rows], [r.spans for r in rows])
+        Args:
+            key: of a format of `experts.export.formats`.
+            reviewed: only sentences that somebody has corrected or accepted.
+        """
+        from experts.export.formats import get, write
 
-        return self._annotations(session_id, merge_id, "annotations.jsonl", folder, write)
+        merge = self._merge(session_id, merge_id)
+        ending = get(key).ending
+        state = self._state(session_id, merge, self._corrections.list(session_id))
+        # Several formats have the same ending; the name tells them apart.
+        named = "" if ending == f".{key}" else f"{key}-"
+        end = f"{'reviewed-' if reviewed else ''}{named}annotations{ending}"
+        return self._kept(
+            session_id, merge, "annotations", state, end, folder,
+            lambda path: write(key, self._rows(session_id, merge, reviewed=reviewed).rows, path),
+        )  # fmt: skip
 
-    def annotations_csv(
-        self, session_id: str, merge_id: str | None = None, *, folder: Path | None = None
-    ) -> Path:
-        """A row a span: document, sentence, start, end, type, mention, score."""
-        from experts.export.annotations import SpanRow, write_spans_csv
-
-        def write(path: Path, rows: list[PredictionRow]) -> None:
-            spans = (
-                SpanRow(row.sentence.document, row.sentence.text, span)
-                for row in rows
-                for span in row.spans
-            )
-            write_spans_csv(path, spans)
-
-        return self._annotations(session_id, merge_id, "annotations.csv", folder, write)
+    def _rows(self, session_id: str, merge: MergeRecord, *, reviewed: bool) -> _Rows:
+        """What is exported. The last rows are kept: somebody who compares formats asks again."""
+        corrections = self._corrections.list(session_id)
+        state = self._state(session_id, merge, corrections)
+        return self._read.get(
+            f"{merge.id} {state} {reviewed}",
+            lambda: _Rows(
+                export_rows(self._predict.all(session_id, merge.id), corrections, reviewed=reviewed)
+            ),
+        )
 
     def recipe_json(
         self, session_id: str, merge_id: str | None = None, *, folder: Path | None = None
     ) -> Path:
         """The recipe; of a dual merge a JSON list of both."""
-        import json
-
+        from experts.files import written_whole
         from experts.merging.recipe import Recipe
 
         merge = self._merge(session_id, merge_id)
-        path = self._path(session_id, merge, "recipe.json", folder)
+        text = json.dumps(merge.recipes, indent=2, ensure_ascii=False) + "\n"
         if len(merge.recipes) == 1:
-            Recipe.model_validate(merge.recipes[0]).save(path)
-        else:
-            text = json.dumps(merge.recipes, indent=2, ensure_ascii=False)
-            path.write_text(text + "\n", encoding="utf-8")
+            text = Recipe.model_validate(merge.recipes[0]).to_json()
+        path = self._path(session_id, merge, "recipe.json", folder)
+        with written_whole(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
         return path
 
     def _merge(self, session_id: str, merge_id: str | None) -> MergeRecord:
@@ -118,28 +194,67 @@ class ShareService:
             raise SamError("There is no merge yet.", "Merge some experts in step 3.")
         return merge
 
-    def _annotations(
-        self,
-        session_id: str,
-        merge_id: str | None,
-        end: str,
-        folder: Path | None,
-        write: Callable[[Path, list[PredictionRow]], None],
-    ) -> Path:
-        merge = self._merge(session_id, merge_id)
+    def _state(
+        self, session_id: str, merge: MergeRecord, corrections: Sequence[CorrectionInfo]
+    ) -> str:
+        """Names all that the annotations depend on."""
         run = self._store.runs.latest(session_id, "predict", merge_id=merge.id)
         if run is None:
             raise SamError("Nothing has been predicted yet.", "Use a merge on all texts in step 3.")
-        # The folder is named by all that the rows depend on: a file in it stays true. Writing
-        # 20,000 sentences takes seconds, and the page asks for the files whenever it is painted.
         revision = self._store.session(session_id).corpus_revision
-        kept = self._store.export_folder(session_id, merge.id) / f"{run.id}-{revision}"
+        return f"{run.id}-{revision}-{state_of(corrections)}"
+
+    def _scores(self, session_id: str, merge: MergeRecord) -> CardScores | None:
+        """On the corrected sentences that were read and not learned from, where these are enough to
+        tell.
+        """
+        from experts.calibration import MINIMUM_SPANS
+        from experts.evaluate import evaluate
+        from experts.export.adapter_zip import CardScores
+
+        every = [c for c in self._corrections.list(session_id) if not c.unread]
+        learned = trained_on(merge)
+        corrections = {c.sentence_id: c for c in every if c.sentence_id not in learned}
+        if sum(len(c.spans) for c in corrections.values()) < MINIMUM_SPANS:
+            return None
+        if self._store.runs.latest(session_id, "predict", merge_id=merge.id) is None:
+            return None
+        rows = [r for r in self._predict.all(session_id, merge.id) if r.sentence.id in corrections]
+        said = [corrections[row.sentence.id] for row in rows]
+        found = [
+            [span for span in row.spans if span.label in correction.types]
+            for row, correction in zip(rows, said, strict=True)
+        ]
+        report = evaluate([correction.spans for correction in said], found)
+        return CardScores(
+            sentences=len(rows),
+            spans=report.micro.support,
+            precision=report.micro.precision,
+            recall=report.micro.recall,
+            f1=report.micro.f1,
+            per_type={name: (s.f1, s.support) for name, s in report.per_type.items()},
+        )
+
+    def _kept(
+        self,
+        session_id: str,
+        merge: MergeRecord,
+        kind: str,
+        state: str,
+        end: str,
+        folder: Path | None,
+        write: Callable[[Path], None],
+    ) -> Path:
+        """The file, written anew unless it is there. It lies in a folder that is named by all that
+        it depends on: a file in it stays true.
+        """
+        kept = self._store.export_folder(session_id, merge.id) / kind / state
         with self._writing:
             path = self._path(session_id, merge, end, folder or kept)
             if folder is not None or not path.is_file():
-                write(path, self._predict.all(session_id, merge.id))
-            for old in kept.parent.glob("*-*"):
-                if old.is_dir() and old != kept:
+                write(path)
+            for old in kept.parent.glob("*"):
+                if old != kept:
                     shutil.rmtree(old, ignore_errors=True)
         self._note(session_id, merge)
         return path

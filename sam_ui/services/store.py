@@ -19,17 +19,21 @@ from db.records import (
     SpanRecord,
 )
 from db.repositories import (
+    AnnotationRepository,
     CopyRepository,
     CorpusRepository,
     CorrectionRepository,
+    EventRepository,
     ExpertRepository,
     LinkRepository,
     MergeHistoryRepository,
     MergeRepository,
+    OverviewRepository,
     PredictionRepository,
     ProbeAnswerRepository,
     RemovalRepository,
     RenamingRepository,
+    ReviewRepository,
     RunRepository,
     SessionRepository,
     TypeRepository,
@@ -163,6 +167,10 @@ class Store:
         self.types = TypeRepository(self.database)
         self.renaming = RenamingRepository(self.database)
         self.corrections = CorrectionRepository(self.database)
+        self.reviews = ReviewRepository(self.database)
+        self.events = EventRepository(self.database)
+        self.overview = OverviewRepository(self.database)
+        self.annotations = AnnotationRepository(self.database)
         self.experts = ExpertRepository(self.database)
         self.runs = RunRepository(self.database)
         self.merges = MergeRepository(self.database)

@@ -13,6 +13,7 @@ from sam_ui.services.palette import PALETTE, next_color
 from sam_ui.services.pool import ExpertService
 from sam_ui.services.store import Store
 from sam_ui.services.views import TypeInfo, TypeSuggestion
+from sam_ui.words import _
 
 __all__ = ["SUGGESTED", "TypeService"]
 
@@ -102,13 +103,14 @@ class TypeService:
             types = self._store.types.list(session_id)
             mine = next((t for t in types if t.name == name), None)
             if mine is None:
-                raise SamError(f"There is no type “{name}” any more.", "Add it again.")
+                raise _gone(name)
             if any(t.name.casefold() == wanted.casefold() for t in types if t is not mine):
-                raise SamError(f"There is a type “{wanted}” already.", "Choose another name.")
+                what = _("There is a type “{name}” already.", name=wanted)
+                raise SamError(what, "Choose another name.")
             if color not in ("", mine.color, *PALETTE):
                 raise SamError("This is no colour for types.", "Choose one of those shown.")
             if wanted != name and not self._store.renaming.rename(session_id, name, wanted):
-                raise SamError(f"There is no type “{name}” any more.", "Add it again.")
+                raise _gone(name)
             records = []
             for kind in types:
                 if kind is mine:
@@ -143,10 +145,14 @@ class TypeService:
         ranked = sorted(
             found.items(), key=lambda item: (-fit.get(item[0], worst), -item[1][0], item[1][1])
         )
-        rows = [f for _, f in ranked[: max(0, limit)]]
+        rows = [f for _key, f in ranked[: max(0, limit)]]
         return [TypeSuggestion(f[1], f[2], tuple(f[3])) for f in rows]
 
     def _similarity(self, session_id: str) -> dict[str, float]:
         run = self._store.latest_match(session_id)
         scores = self._store.runs.scores(session_id, run.id) if run else []
         return {s.expert: s.value or 0.0 for s in scores if s.kind == "similarity"}
+
+
+def _gone(name: str) -> SamError:
+    return SamError(_("There is no type “{name}” any more.", name=name), "Add it again.")

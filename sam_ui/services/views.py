@@ -21,6 +21,7 @@ from sam_ui.services.match_views import (
     NearPair,
     ProbeSentence,
 )
+from sam_ui.words import Later, _
 
 __all__ = [
     "STEPS",
@@ -166,9 +167,11 @@ class ExpertInfo:
     base_model: str
     rank: int
     dev_f1: float | None
-    training: str
+    training: str | Later
     """How it was trained, one plain sentence."""
     bundled: bool
+    corpora: tuple[Later, ...] = ()
+    """`data` to be shown, in the language of whoever reads it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,12 +273,13 @@ class JobView:
     def line(self) -> str:
         """The job strip: "Probing expert 4 of 12 · about 20 s left"."""
         if self.state == "queued":
-            return self.message or "Waiting for its turn"
+            return self.message or _("Waiting for its turn")
         if self.eta_s is None or self.state != "running":
             return self.message
+        doing = self.message
         if self.eta_s >= 90:
-            return f"{self.message} · about {round(self.eta_s / 60)} min left"
-        return f"{self.message} · about {max(1, round(self.eta_s))} s left"
+            return _("{doing} · about {n} min left", doing=doing, n=round(self.eta_s / 60))
+        return _("{doing} · about {n} s left", doing=doing, n=max(1, round(self.eta_s)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sam_ui.help import learn_more
-from sam_ui.markup import attrs, esc, number, tag
+from sam_ui.markup import attrs, esc, tag
 from sam_ui.services.views import BaseInfo, JobView
+from sam_ui.words import _, _n, day, figure, mark_n
 
 __all__ = [
     "ago",
@@ -22,16 +23,22 @@ __all__ = [
 ]
 
 
+NOUNS = {
+    "sentence": mark_n("{n} sentence", "{n} sentences"),
+    "expert": mark_n("{n} expert", "{n} experts"),
+}
+
+
 def ago(then: datetime) -> str:
     """How long ago a moment was, as people say it; of more than a day ago the date."""
     minutes = int((datetime.now(UTC) - then).total_seconds() // 60)
     if minutes < 2:
-        return "just now"
+        return _("just now")
     if minutes < 90:
-        return f"{minutes} minutes ago"
+        return _n("{n} minute ago", "{n} minutes ago", minutes)
     if minutes < 36 * 60:
-        return f"{round(minutes / 60)} hours ago"
-    return f"{then.day} {then:%B %Y}"
+        return _n("{n} hour ago", "{n} hours ago", round(minutes / 60))
+    return day(then)
 
 
 def heading(title: str, what: str = "", *, learn: str = "") -> str:
@@ -43,16 +50,20 @@ def heading(title: str, what: str = "", *, learn: str = "") -> str:
 
 
 def pager_html(offset: int, limit: int, total: int, noun: str) -> str:
-    """“1–12 of 340 sentences”, with buttons when there is more than one page."""
+    """“1–12 of 340 sentences”, with buttons when there is more than one page; `noun` is one of
+    `NOUNS`.
+    """
     first, last = offset + 1, min(total, offset + limit)
-    said = f"{first:,}–{last:,} of {number(total, noun)}" if total > limit else number(total, noun)
+    said = _n(*NOUNS[noun], total)
+    if total > limit:
+        said = _("{first}–{last} of {all}", first=figure(first), last=figure(last), all=said)
     buttons = ""
     if total > limit:
         buttons = tag(
-            "button", "‹ Back", data_act="page", data_offset=max(0, offset - limit),
+            "button", _("‹ Back"), data_act="page", data_offset=max(0, offset - limit),
             disabled=offset <= 0, class_="sam-small",
         ) + tag(
-            "button", "Next ›", data_act="page", data_offset=offset + limit,
+            "button", _("Next ›"), data_act="page", data_offset=offset + limit,
             disabled=last >= total, class_="sam-small",
         )  # fmt: skip
     return f'<div class="sam-pager"><span>{said}</span><span>{buttons}</span></div>'
@@ -82,7 +93,7 @@ def stopped_html(job: JobView | None) -> str:
     """
     if job is None or job.state not in ("queued", "running", "cancelled"):
         return ""
-    said = "You stopped the last run. What it had finished is kept, so that the next is quicker."
+    said = _("You stopped the last run. What it had finished is kept, so that the next is quicker.")
     return f'<div class="sam-inset">{said}</div>'
 
 
@@ -93,4 +104,5 @@ def stale_html(what: str) -> str:
 
 def base_notice(base: BaseInfo) -> str:
     """The base model's name and, beside it, the notice that its terms ask for."""
-    return f'<p class="sam-fine">Base model: <code>{esc(base.name)}</code>. {esc(base.notice)}</p>'
+    name = _("Base model: {name}.", name=f"<code>{esc(base.name)}</code>")
+    return f'<p class="sam-fine">{name} {esc(base.notice)}</p>'

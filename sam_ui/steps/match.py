@@ -10,7 +10,7 @@ import gradio as gr
 
 from experts.errors import SamError
 from experts.spans import Span
-from sam_ui.markup import emphasis, empty, number, skeleton
+from sam_ui.markup import emphasis, empty, skeleton, tag
 from sam_ui.page import (
     Page,
     Primary,
@@ -25,7 +25,7 @@ from sam_ui.services.drafts import Draft
 from sam_ui.services.views import MatchView
 from sam_ui.steps import match_figures
 from sam_ui.steps.common import heading, stale_html, stopped_html
-from sam_ui.steps.match_answers import GOLD, answers_html
+from sam_ui.steps.match_answers import GOLD, STAYS, answers_html
 from sam_ui.steps.match_editor import EDITOR_JS
 from sam_ui.steps.match_experts import (
     KEYS,
@@ -37,10 +37,11 @@ from sam_ui.steps.match_experts import (
     listed,
     pager,
 )
+from sam_ui.words import _, _n, mark
 
 __all__ = ["build"]
 
-STALE = (
+STALE = mark(
     "Your texts, your types or the experts have changed since this comparison. Press “Find "
     "matching experts” to compare again."
 )
@@ -57,15 +58,17 @@ class Match:
             self.body = page.add(gr.Row(elem_classes="sam-columns", visible=False))
             with self.body:
                 with gr.Column(scale=4, min_width=320, elem_classes="sam-card"):
-                    self.search = page.add(
-                        gr.Textbox(
+                    self.search = page.fixed(
+                        lambda: gr.Textbox(
                             show_label=False, elem_id="experts-search", visible=False,
-                            placeholder="Search experts by name, domain or type",
+                            placeholder=_("Search experts by name, domain or type"),
                             container=False,
                         )
                     )  # fmt: skip
                     self.experts = page.add(action_html("experts"))
-                    with gr.Accordion("How the comparison is made", open=False):
+                    with page.fixed(
+                        lambda: gr.Accordion(_("How the comparison is made"), open=False)
+                    ):
                         self._build_settings(page)
                 with (
                     gr.Column(scale=5, min_width=320, elem_classes="sam-card"),
@@ -82,33 +85,39 @@ class Match:
         page.on(self.again.click, self.again_clicked)
 
     def _build_settings(self, page: Page) -> None:
-        gr.HTML(
-            "<p><b>Similarity</b>: how close your sentences are to the texts an expert learned "
-            "from (1 is the same).</p><p><b>Agreement</b>: every expert reads a few of your "
-            "sentences; this is how well its answers (F1: 1 is perfect) agree with what the experts "
-            "that are surest believe, or with your own corrections.</p>",
-            apply_default_css=False, elem_classes="sam-prose",
+        fixed = page.fixed
+        fixed(
+            lambda: gr.HTML(
+                "".join(f"<p>{said}</p>" for said in _measures()),
+                apply_default_css=False, elem_classes="sam-prose",
+            )
         )  # fmt: skip
-        self.samples = page.add(
-            gr.Slider(4, 40, value=10, step=1, label="Sentences to sample", elem_id="samples")
+        self.samples = fixed(
+            lambda: gr.Slider(
+                4, 40, value=10, step=1, label=_("Sentences to sample"), elem_id="samples"
+            )
         )
-        self.k = page.add(
-            gr.Slider(1, 6, value=3, step=1, label="Experts to take from each score", elem_id="k")
+        self.k = fixed(
+            lambda: gr.Slider(
+                1, 6, value=3, step=1, label=_("Experts to take from each score"), elem_id="k"
+            )
         )
-        self.again = gr.Button("Compare again", size="sm", elem_id="compare-again")
+        self.again = fixed(
+            lambda: gr.Button(_("Compare again"), size="sm", elem_id="compare-again")
+        )
 
     def _build_tabs(self, page: Page) -> None:
-        with gr.Tab("Scores", id="scores"):
+        with page.fixed(lambda: gr.Tab(_("Scores"), id="scores")):
             self.fit = page.add(gr.Plot(show_label=False, container=False, elem_id="fit-chart"))
             self.fit_pager = page.add(action_html("fit-pager"))
-        with gr.Tab("Map", id="map"):
+        with page.fixed(lambda: gr.Tab(_("Map"), id="map")):
             self.map = page.add(gr.Plot(show_label=False, container=False, elem_id="map-chart"))
             self.map_words = page.add(gr.HTML(apply_default_css=False))
-        with gr.Tab("Types", id="types"):
+        with page.fixed(lambda: gr.Tab(_("Types"), id="types")):
             self.heat = page.add(gr.Plot(show_label=False, container=False, elem_id="type-chart"))
             self.heat_pager = page.add(action_html("type-pager"))
-        with gr.Tab("Answers", id="answers"):
-            gr.HTML('<h2 class="sam-h2">What did each expert say?</h2>', apply_default_css=False)
+        with page.fixed(lambda: gr.Tab(_("Answers"), id="answers")):
+            page.fixed(lambda: gr.HTML(_asked(), apply_default_css=False))
             self.answers = page.add(action_html("answers", extra_js=EDITOR_JS))
 
     # ---- painting ---------------------------------------------------------------------------
@@ -158,33 +167,36 @@ class Match:
         return updates
 
     def _top(self, visit: Visit, match: MatchView | None) -> str:
-        title = "Which experts fit your texts?"
+        title = _("Which experts fit your texts?")
         if visit.job("match"):
-            working = "The experts are reading some of your sentences. You can leave this page; it "
-            head = heading(title, working + "goes on.", learn="probe")
+            working = _(
+                "The experts are reading some of your sentences. You can leave this page; it goes on."
+            )
+            head = heading(title, working, learn="probe")
             return head if match else head + skeleton((90, 70, 84, 60, 88, 76))
         stopped = stopped_html(self.services.jobs.latest(visit.id, "match"))
         if match is None:
-            nothing = empty("Nothing compared yet", "Press “Find matching experts” below.")
+            nothing = empty(_("Nothing compared yet"), _("Press “Find matching experts” below."))
             return heading(title, learn="similarity") + (stopped or nothing)
-        stale = stale_html(STALE) if match.stale else ""
+        stale = stale_html(_(STALE)) if match.stale else ""
         said = f"{match.summary} {match.change}".strip()
         return heading(title, emphasis(said), learn="probe") + stopped + stale
 
     def primary(self, visit: Visit) -> Primary:
         match = self.services.match.result(visit.id)
         if visit.job("match"):
-            return Primary("Comparing…", enabled=False)
+            return Primary(_("Comparing…"), enabled=False)
         if match is None or match.stale:
-            return Primary("Find matching experts")
+            return Primary(_("Find matching experts"))
         draft = self.services.drafts.get(visit.id).following(match)
         count = len(draft.weights)
         if draft.is_recommended(match):
-            return Primary(
-                f"Merge the {count} recommended" if count > 1 else "Use the recommended expert"
-            )
-        return Primary(f"Merge {number(count, 'expert')}", enabled=count > 0,
-                       hint="" if count else "Switch on at least one expert.")  # fmt: skip
+            if count <= 1:
+                return Primary(_("Use the recommended expert"))
+            return Primary(_n("Merge the {n} recommended", "Merge the {n} recommended", count))
+        label = _n("Merge {n} expert", "Merge {n} experts", count)
+        hint = "" if count else _("Switch on at least one expert.")
+        return Primary(label, enabled=count > 0, hint=hint)
 
     def press(self, visit: Visit) -> None:
         match = self.services.match.result(visit.id)
@@ -259,10 +271,10 @@ class Match:
         draft = self.services.drafts.get(visit.id).following(match)
         titles = {score.name: score.title for score in match.experts}
         names = ", ".join(titles.get(name, name) for name in match.single)
-        said = f"Recommended now: {names}."
+        said = _("Recommended now: {names}.", names=names)
         if draft.own and not draft.is_recommended(match):
-            said += " You have chosen experts yourself, so your choice stays as it is."
-        return notice_html("The recommendation has changed.", said, kind="news")
+            said += " " + _(STAYS)
+        return notice_html(_("The recommendation has changed."), said, kind="news")
 
     def set_samples(self, visit: Visit, samples: float) -> None:
         self.services.drafts.change(visit.id, lambda draft: replace(draft, samples=int(samples)))
@@ -278,11 +290,30 @@ class Match:
             self.services.match.start(visit.id, samples=draft.samples, k=draft.k)
 
 
+def _measures() -> tuple[str, str]:
+    """What the two scores are, as HTML."""
+    return (
+        _(
+            "<b>Similarity</b>: how close your sentences are to the texts an expert learned from (1 "
+            "is the same)."
+        ),
+        _(
+            "<b>Agreement</b>: every expert reads a few of your sentences; this is how well its "
+            "answers (F1: 1 is perfect) agree with what the experts that are surest believe, or "
+            "with your own corrections."
+        ),
+    )
+
+
+def _asked() -> str:
+    return tag("h2", _("What did each expert say?"), class_="sam-h2")
+
+
 def _number(value: Any) -> int:
     try:
         return int(value)
     except (TypeError, ValueError):
-        raise SamError(f"“{value}” is no sentence.", "Reload the page.") from None
+        raise SamError(_("“{value}” is no sentence.", value=value), "Reload the page.") from None
 
 
 def _answer(match: MatchView, sentence: int, name: str) -> tuple[Span, ...]:

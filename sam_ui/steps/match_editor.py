@@ -8,7 +8,31 @@ and ends where a letter does for a reader: no emoji is cut in two, no accent los
 
 from __future__ import annotations
 
-__all__ = ["EDITOR_JS"]
+from sam_ui.words import _
+
+__all__ = ["EDITOR_JS", "editor_words"]
+
+
+def editor_words() -> dict[str, str]:
+    """What the script says, by the names that it uses; to be given to it as ``data-words``."""
+    return {
+        "select": _("Select words, or click a marked one."),
+        "change": _("“{text}” is marked as {type}. Change it to:"),
+        "as": _("Mark “{text}” as:"),
+        "remove": _("Remove the mark"),
+        "unmarked": _("“{text}” is not marked any more."),
+        "marked": _("“{text}” is marked as {type}."),
+        "label": _(
+            "The sentence. Arrow keys choose words, with Shift several; a number marks them, Delete "
+            "removes the mark, Enter saves."
+        ),
+        "save": _("Save this correction"),
+        "cancel": _("Cancel"),
+        "keys": _(
+            "With the keyboard: arrow keys choose words, Shift adds more, a number marks them."
+        ),
+    }
+
 
 EDITOR_JS = r"""
 let edit = null;
@@ -20,6 +44,10 @@ const make = (name, className, text) => {
   return node;
 };
 const kinds = () => JSON.parse(element.querySelector('[data-types]')?.dataset.types || '[]');
+const say = (key, values = {}) => {
+  const texts = JSON.parse(element.querySelector('[data-words]')?.dataset.words || '{}');
+  return (texts[key] || '').replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+};
 const graphemes = (points) => {
   if (!Intl.Segmenter) return points.map((text, i) => ({text, start: i, end: i + 1}));
   let at = 0;
@@ -97,10 +125,10 @@ const drawTools = (said) => {
   const {chosen, spans} = edit;
   const hit = spans.filter((span) => touches(span, chosen));
   const exact = hit.length === 1 && hit[0].start === chosen.start && hit[0].end === chosen.end;
-  if (!said && !chosen) said = 'Select words, or click a marked one.';
+  if (!said && !chosen) said = say('select');
   edit.said.textContent = said || (exact
-    ? `“${surface(chosen)}” is marked as ${hit[0].label}. Change it to:`
-    : `Mark “${surface(chosen)}” as:`);
+    ? say('change', {text: surface(chosen), type: hit[0].label})
+    : say('as', {text: surface(chosen)}));
   edit.chips.replaceChildren(...kinds().map(([name, color], i) => {
     const chip = make('button', 'sam-chip', name);
     chip.type = 'button';
@@ -112,7 +140,7 @@ const drawTools = (said) => {
     return chip;
   }));
   if (hit.length) {
-    const remove = make('button', 'sam-small', 'Remove the mark');
+    const remove = make('button', 'sam-small', say('remove'));
     remove.type = 'button';
     remove.addEventListener('click', () => mark(null));
     edit.chips.append(remove);
@@ -132,8 +160,8 @@ const mark = (label) => {
   edit.chosen = null;
   document.getSelection().removeAllRanges();
   drawText();
-  drawTools(label === null ? `“${surface(range)}” is not marked any more.`
-    : `“${surface(range)}” is marked as ${label}.`);
+  drawTools(label === null ? say('unmarked', {text: surface(range)})
+    : say('marked', {text: surface(range), type: label}));
   edit.box.focus();
 };
 const close = () => {
@@ -199,17 +227,15 @@ const begin = (host, spans) => {
   box.tabIndex = 0;
   box.dir = 'auto';
   box.setAttribute('role', 'group');
-  box.setAttribute('aria-label', 'The sentence. Arrow keys choose words, with Shift several; '
-    + 'a number marks them, Delete removes the mark, Enter saves.');
+  box.setAttribute('aria-label', say('label'));
   said.setAttribute('role', 'status');
   const buttons = make('div', 'sam-edit-buttons');
-  const keep = make('button', 'sam-small sam-strong', 'Save this correction');
-  const cancel = make('button', 'sam-small', 'Cancel');
+  const keep = make('button', 'sam-small sam-strong', say('save'));
+  const cancel = make('button', 'sam-small', say('cancel'));
   keep.type = cancel.type = 'button';
   keep.addEventListener('click', save);
   cancel.addEventListener('click', () => { saved = null; close(); });
-  buttons.append(keep, cancel, make('p', 'sam-note',
-    'With the keyboard: arrow keys choose words, Shift adds more, a number marks them.'));
+  buttons.append(keep, cancel, make('p', 'sam-note', say('keys')));
   editor.append(box, said, chips, buttons);
   editor.addEventListener('keydown', typed);
   edit.opener.hidden = true;

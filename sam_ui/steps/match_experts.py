@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sam_ui.markup import empty, esc, number, tag
+from sam_ui.markup import empty, esc, tag
 from sam_ui.services.drafts import Draft
 from sam_ui.services.views import BaseInfo, ExpertInfo, ExpertScore, MatchView
 from sam_ui.steps.common import base_notice, pager_html, switch, turned
+from sam_ui.words import _, _n, figure, mark
 
 __all__ = [
     "KEYS",
@@ -17,6 +18,7 @@ __all__ = [
     "PAGE",
     "READING",
     "Listing",
+    "by_you",
     "changed",
     "experts_html",
     "listed",
@@ -25,8 +27,17 @@ __all__ = [
 
 PAGE = 8
 """Experts on a page of the list, and in a chart."""
-SHOW = {"all": "all experts", "recommended": "recommended", "on": "switched on"}
-SORT = {"best": "best first", "similarity": "similarity", "probe": "agreement", "name": "name"}
+SHOW = {
+    "all": mark("all experts"),
+    "recommended": mark("recommended"),
+    "on": mark("switched on"),
+}
+SORT = {
+    "best": mark("best first"),
+    "similarity": mark("similarity"),
+    "probe": mark("agreement"),
+    "name": mark("name"),
+}
 KEYS = {"search": "experts_search", "show": "experts_show", "sort": "experts_sort"}
 OFFSET = "experts_offset"
 READING = ("page", "show", "sort", "every")
@@ -113,15 +124,16 @@ def experts_html(
     chosen = draft.weights
     rows = "".join(_row(score, score.name in chosen, match) for score in listing.page)
     if not rows:
-        every = tag("button", "Show all experts", data_act="every", class_="sam-small")
-        rows = empty("No expert fits", "Try another word, or show all experts.")
+        every = tag("button", _("Show all experts"), data_act="every", class_="sam-small")
+        rows = empty(_("No expert fits"), _("Try another word, or show all experts."))
         rows += f'<p class="sam-right-end">{every}</p>' if filters.get(KEYS["show"]) else ""
     back = tag(
-        "button", "Back to recommended", data_act="recommended", class_="sam-small",
+        "button", _("Back to recommended"), data_act="recommended", class_="sam-small",
         disabled=draft.is_recommended(match), id="match-recommended",
     )  # fmt: skip
     return (
-        f'<div class="sam-titled"><h2>Experts</h2>{back}</div>{_choices(match, draft, filters)}'
+        f'<div class="sam-titled"><h2>{_("Experts")}</h2>{back}</div>'
+        f"{_choices(match, draft, filters)}"
         f'<p class="sam-note">{_measured(match)}</p><div class="sam-experts">{rows}</div>'
         f"{pager(listing)}{base_notice(base)}"
     )
@@ -134,27 +146,37 @@ def _choices(match: MatchView, draft: Draft, filters: Mapping[str, Any]) -> str:
         "on": len(draft.weights),
     }
     shown = "".join(
-        tag("option", f"{name} ({counts[key]:,})", value=key,
+        tag("option", f"{_(name)} ({figure(counts[key])})", value=key,
             selected=filters.get(KEYS["show"], "all") == key)
         for key, name in SHOW.items()
     )  # fmt: skip
     sorts = "".join(
-        tag("option", name, value=key, selected=filters.get(KEYS["sort"], "best") == key)
+        tag("option", _(name), value=key, selected=filters.get(KEYS["sort"], "best") == key)
         for key, name in SORT.items()
     )
-    show = tag("select", shown, data_act="show", id="experts-show", aria_label="Which experts")
-    sort = tag("select", sorts, data_act="sort", id="experts-sort", aria_label="Order")
-    return f'<div class="sam-choices"><label>Show {show}</label><label>Sort by {sort}</label></div>'
+    show = tag("select", shown, data_act="show", id="experts-show", aria_label=_("Which experts"))
+    sort = tag("select", sorts, data_act="sort", id="experts-sort", aria_label=_("Order"))
+    shown, sorted_by = _("Show {choice}", choice=show), _("Sort by {choice}", choice=sort)
+    return f'<div class="sam-choices"><label>{shown}</label><label>{sorted_by}</label></div>'
 
 
 def _measured(match: MatchView) -> str:
     """What the bars rest on."""
     sampled = len(match.probe)
-    said = f"Agreement was measured on {number(sampled, 'sampled sentence')}"
+    where = _n("{n} sampled sentence", "{n} sampled sentences", sampled)
     if match.corrected:
-        count = "all" if match.corrected == sampled else f"{match.corrected:,}"
-        said += f", {count} of them corrected by you"
-    return f"{said}. The thin line shows where the true value probably lies."
+        where += by_you(match.corrected, sampled)
+    return _(
+        "Agreement was measured on {where}. The thin line shows where the true value probably lies.",
+        where=where,
+    )
+
+
+def by_you(corrected: int, sampled: int | None = None) -> str:
+    """How many of the sampled sentences are corrected, to go on after their number."""
+    if corrected == sampled:
+        return _(", all of them corrected by you")
+    return _n(", {n} of them corrected by you", ", {n} of them corrected by you", corrected)
 
 
 def _bar(kind: str, label: str, value: float, low: float | None, high: float | None) -> str:
@@ -173,31 +195,31 @@ def _bar(kind: str, label: str, value: float, low: float | None, high: float | N
 def _row(score: ExpertScore, on: bool, match: MatchView) -> str:
     note = ""
     if score.enough and score.f1 is not None:
-        probe = _bar("probe", "agreement", score.f1, score.low, score.high)
+        probe = _bar("probe", _("agreement"), score.f1, score.low, score.high)
         note = f'<p class="sam-note">{esc(_note(score))}</p>' if score.note else ""
     else:
-        probe = '<div class="sam-bar probe"><span>agreement</span>' + (
-            f"<em>{esc(_note(score))}</em></div>"
-            if score.note
-            else '<em title="Fewer spans than a number could rest on">too few spans to tell'
-            "</em></div>"
+        why = tag(
+            "em", _("too few spans to tell"), title=_("Fewer spans than a number could rest on")
         )
-    badge = '<span class="sam-badge">recommended</span>' if score.recommended else ""
+        why = f"<em>{esc(_note(score))}</em>" if score.note else why
+        probe = f'<div class="sam-bar probe"><span>{_("agreement")}</span>{why}</div>'
+    badge = tag("span", _("recommended"), class_="sam-badge") if score.recommended else ""
     toggle = switch(
-        on, f"Use {score.title}", data_act="switch", data_name=score.name, id=f"use-{score.name}"
-    )
+        on, _("Use {expert}", expert=score.title), data_act="switch", data_name=score.name,
+        id=f"use-{score.name}",
+    )  # fmt: skip
     return (
         f'<article class="sam-expert{" on" if on else ""}"><div class="sam-expert-head">{toggle}'
         f"<div><strong>{esc(score.title)}</strong>{badge}<p>{esc(score.domain)}</p></div></div>"
-        f'<div class="sam-bars">{_bar("sim", "similarity", score.similarity, None, None)}{probe}'
-        f'{note}</div><details data-key="{esc(score.name)}"><summary>Why this expert?</summary>'
+        f'<div class="sam-bars">{_bar("sim", _("similarity"), score.similarity, None, None)}{probe}'
+        f'{note}</div><details data-key="{esc(score.name)}"><summary>{_("Why this expert?")}</summary>'
         f"{_why(score, match)}</details></article>"
     )
 
 
 def _note(score: ExpertScore) -> str:
     if score.probe_state == "stopped" and score.corrected:
-        return f"{score.note}, {score.corrected} of them corrected by you"
+        return score.note + by_you(score.corrected)
     return score.note
 
 
@@ -205,36 +227,51 @@ def _why(score: ExpertScore, match: MatchView) -> str:
     parts = [_rests_on(score), _types(score, match), _pairs(score)]
     if score.info:
         parts.append(_card(score.info, score))
-    return "".join(parts) or "<p>Nothing more is known of it.</p>"
+    return "".join(parts) or tag("p", _("Nothing more is known of it."))
 
 
 def _rests_on(score: ExpertScore) -> str:
     said = f"<p>{esc(score.note[:1].upper() + score.note[1:])}.</p>" if score.note else ""
     if score.f1 is None or not score.enough:
         return said
-    where = f" in {number(score.sentences, 'sentence')}" if score.sentences else ""
+    basis = _n("{n} span", "{n} spans", score.support)
+    if score.sentences:
+        where = _n("{n} sentence", "{n} sentences", score.sentences)
+        basis = _("{spans} in {sentences}", spans=basis, sentences=where)
     if score.corrected:
-        where += f", {score.corrected:,} of them corrected by you"
-    return said + (
-        f"<p>Its agreement, {score.f1:.2f}, rests on {number(score.support, 'span')}{where}; the "
-        f"true value lies probably between {score.low or 0:.2f} and {score.high or 0:.2f}.</p>"
+        basis += by_you(score.corrected)
+    rests = _(
+        "Its agreement, {f1}, rests on {basis}; the true value lies probably between {low} and "
+        "{high}.",
+        f1=f"{score.f1:.2f}",
+        basis=basis,
+        low=f"{score.low or 0:.2f}",
+        high=f"{score.high or 0:.2f}",
     )
+    return f"{said}<p>{rests}</p>"
 
 
 def _types(score: ExpertScore, match: MatchView) -> str:
     if not score.info:
         return ""
-    asked = number(len(match.types), "type")
+    asked = len(match.types)
     if not score.shared:
-        return (
-            f"<p>It was trained on none of your {asked}; experts can be asked for types that they "
-            "were not trained on.</p>"
+        said = _n(
+            "It was trained on none of your {n} type; experts can be asked for types that they were "
+            "not trained on.",
+            "It was trained on none of your {n} types; experts can be asked for types that they "
+            "were not trained on.",
+            asked,
         )
-    names = "".join(f"<li>{esc(name)}</li>" for name in score.shared)
-    return (
-        f"<p>It was trained on {len(score.shared)} of your {asked}:</p>"
-        f'<ul class="sam-shared">{names}</ul>'
+        return f"<p>{said}</p>"
+    said = _n(
+        "It was trained on {known} of your {n} type:",
+        "It was trained on {known} of your {n} types:",
+        asked,
+        known=len(score.shared),
     )
+    names = "".join(f"<li>{esc(name)}</li>" for name in score.shared)
+    return f'<p>{said}</p><ul class="sam-shared">{names}</ul>'
 
 
 def _pairs(score: ExpertScore) -> str:
@@ -244,25 +281,25 @@ def _pairs(score: ExpertScore) -> str:
             f'<td class="n">{pair.cosine:.2f}</td></tr>'
             for pair in score.pairs
         )
+        head = f"<th>{_('yours')}</th><th>{_('its own')}</th><th class='n'>{_('alike')}</th>"
         return (
-            "<p>Your sentences that are nearest to what it learned from:</p>"
-            '<table class="sam-pairs"><thead><tr><th>yours</th><th>its own</th>'
-            f'<th class="n">alike</th></tr></thead><tbody>{rows}</tbody></table>'
+            f"<p>{_('Your sentences that are nearest to what it learned from:')}</p>"
+            f'<table class="sam-pairs"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
         )
     if score.nearest:
         lines = "".join(f'<li dir="auto">{esc(text)}</li>' for text in score.nearest)
-        return f"<p>It learned from texts like these:</p><ul>{lines}</ul>"
+        return f"<p>{_('It learned from texts like these:')}</p><ul>{lines}</ul>"
     return ""
 
 
 def _card(info: ExpertInfo, score: ExpertScore) -> str:
     others = [name for name in info.types if name not in score.shared]
-    data = "<br>".join(esc(line) for line in info.data)
+    data = "<br>".join(esc(line) for line in info.corpora or info.data)
     facts = {
-        "Also knows" if score.shared else "Knows": esc(", ".join(others)),
-        "Trained on": data,
-        "How": esc(info.training),
-        "Licence": esc(info.licence),
+        _("Also knows") if score.shared else _("Knows"): esc(", ".join(others)),
+        _("Trained on"): data,
+        _("How"): esc(info.training),
+        _("Licence"): esc(info.licence),
     }
     rows = "".join(f"<dt>{name}</dt><dd>{what}</dd>" for name, what in facts.items() if what)
     about = f"<p>{esc(info.description)}</p>" if info.description else ""

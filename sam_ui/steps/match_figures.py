@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sam_ui import charts
-from sam_ui.markup import number
+from sam_ui.markup import tag
 from sam_ui.services.views import ExpertScore, MapView, MatchView
+from sam_ui.steps.match_experts import by_you
+from sam_ui.words import _, _n, figure
 
 __all__ = ["fit", "heat", "heat_words", "map_chart", "map_words"]
 
@@ -30,7 +32,7 @@ def fit(match: MatchView, experts: Sequence[ExpertScore]) -> Any:
         samples=len(match.probe),
         corrected=match.corrected,
         notes=[s.note for s in experts],
-        title="Which experts are close, and which agree?",
+        title=_("Which experts are close, and which agree?"),
     )
 
 
@@ -45,13 +47,15 @@ def heat(match: MatchView, experts: Sequence[ExpertScore]) -> Any:
 
 def heat_words(match: MatchView) -> str:
     """What the numbers rest on."""
-    sampled = number(len(match.probe), "sampled sentence")
-    by_you = f", {match.corrected:,} of them corrected by you" if match.corrected else ""
-    said = (
-        f"How well an expert's answers agree for one type (F1), on {sampled}{by_you}. A dash: "
-        "nothing of this type is known to occur in them."
+    where = _n("{n} sampled sentence", "{n} sampled sentences", len(match.probe))
+    if match.corrected:
+        where += by_you(match.corrected)
+    said = _(
+        "How well an expert's answers agree for one type (F1), on {where}. A dash: nothing of this "
+        "type is known to occur in them.",
+        where=where,
     )
-    return f'<p class="sam-fine">{said}</p>'
+    return tag("p", said, class_="sam-fine")
 
 
 def map_chart(match: MatchView) -> Any:
@@ -70,13 +74,19 @@ def map_chart(match: MatchView) -> Any:
 
 def map_words(view: MapView) -> str:
     """How the map is to be read, and which part of the texts it shows."""
-    said = (
+    said = _(
         "Every mark is a sentence; marks that lie close are about similar things. Point at one of "
         "yours to read it."
     )
     if len(view.texts) < view.total:
-        shown = number(len(view.texts), "sentence")
-        said = f"{shown} of your {view.total:,} are shown, evenly spread over your texts. {said}"
+        shown = _n(
+            "{n} sentence of your {all} are shown, evenly spread over your texts.",
+            "{n} sentences of your {all} are shown, evenly spread over your texts.",
+            len(view.texts),
+            all=figure(view.total),
+        )
+        said = f"{shown} {said}"
     if len(view.experts) > LABELLED:
-        said += f" The {LABELLED} best experts have names, the others are grey."
-    return f'<p class="sam-fine" id="map-words">{said}</p>'
+        named = _("The {n} best experts have names, the others are grey.", n=LABELLED)
+        said = f"{said} {named}"
+    return tag("p", said, class_="sam-fine", id="map-words")

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from sam_ui.markup import empty, esc, number, skeleton
+from sam_ui.markup import empty, esc, skeleton, tag
 from sam_ui.page import Page, Primary, Step, Updates, Visit, action_html, notice_html, step_column
 from sam_ui.services.drafts import Draft
 from sam_ui.services.views import ExpertInfo, MatchView, MergeInfo
@@ -21,6 +21,7 @@ from sam_ui.steps.merge_method import method_html, set_up
 from sam_ui.steps.merge_preview import Preview
 from sam_ui.steps.merge_together import Together
 from sam_ui.steps.merge_weights import KEYS_JS, WEIGHTS_JS, weighed, weights_html
+from sam_ui.words import _, _n
 
 __all__ = ["build"]
 
@@ -101,33 +102,34 @@ class Merge:
         return {self.past: html, self.past_card: gr.Column(visible=bool(html))}
 
     def _top(self, visit: Visit, match: MatchView | None) -> str:
-        said = "Slide towards the experts that you trust more. Merging takes seconds."
+        said = _("Slide towards the experts that you trust more. Merging takes seconds.")
         if visit.view_only:
-            said = "One model is made of several experts, some counting for more than others."
-        html = heading("Merge the chosen experts", said, learn="merging")
+            said = _("One model is made of several experts, some counting for more than others.")
+        html = heading(_("Merge the chosen experts"), said, learn="merging")
         if match is not None and match.stale:
-            html += stale_html("Your texts or types have changed since the experts were compared.")
+            changed = _("Your texts or types have changed since the experts were compared.")
+            html += stale_html(changed)
         if not visit.job("merge", "merge_and_predict"):
             latest = self.services.jobs.latest(visit.id, "merge_and_predict")
             html += stopped_html(latest)
         return html
 
     def _finds(self, visit: Visit) -> str:
-        title = "<h2>What the merged model finds</h2>"
+        title = tag("h2", _("What the merged model finds"))
         if visit.job(*WORKING):
             return title + skeleton((92, 78, 86))
         merges = self.services.merge.list(visit.id)
         done = next((merge for merge in merges if merge.predicted), None)
         if done is None:
             return title + empty(
-                "Nothing yet", "Press “Use this merge on all texts” to see what it finds."
+                _("Nothing yet"), _("Press “Use this merge on all texts” to see what it finds.")
             )
         page = self.services.predict.page(
             visit.id, merge_id=done.id, limit=SHOWN, only_found=True, order="position"
         )
         if page is None or not page.rows:
             return title + empty(
-                "It found nothing", "Try other experts, or types named in other words."
+                _("It found nothing"), _("Try other experts, or types named in other words.")
             )
         colors = {kind.name: kind.color for kind in self.services.types.list(visit.id)}
         rows = "".join(
@@ -143,14 +145,15 @@ class Merge:
 
     def primary(self, visit: Visit) -> Primary:
         if visit.job(*WORKING):
-            return Primary("Merging…", enabled=False)
+            return Primary(_("Merging…"), enabled=False)
         match = self.services.match.result(visit.id)
         draft = self.services.drafts.get(visit.id).following(match)
         count = len(draft.weights)
+        label = _("Use this merge on all texts")
         if not count:
-            return Primary("Use this merge on all texts", "Switch on at least one expert.", False)
-        kind = "two models" if draft.dual else "one model"
-        return Primary("Use this merge on all texts", f"{number(count, 'expert')}, {kind}")
+            return Primary(label, _("Switch on at least one expert."), False)
+        kind = _("two models") if draft.dual else _("one model")
+        return Primary(label, f"{_n('{n} expert', '{n} experts', count)}, {kind}")
 
     def press(self, visit: Visit) -> None:
         if not visit.job(*WORKING):
@@ -217,8 +220,8 @@ class Merge:
             visit.id, lambda draft: _restored(draft.following(match), merge, found=found)
         )
         visit.notice = notice_html(
-            f"These are the settings of “{merge.label}”.",
-            "Change them as you like, or use them as they are.",
+            _("These are the settings of “{name}”.", name=merge.label),
+            _("Change them as you like, or use them as they are."),
             kind="done",
         )
 

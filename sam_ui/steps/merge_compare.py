@@ -8,13 +8,14 @@ from typing import Any
 import gradio as gr
 
 from experts.errors import SamError
-from sam_ui.markup import esc, number, percent, skeleton, tag
+from sam_ui.markup import esc, percent, skeleton, tag
 from sam_ui.page import Page, Updates, Visit, action_html
 from sam_ui.services.merge_compare import ComparedSentence, MergeComparison, Side
 from sam_ui.services.views import ExpertInfo
 from sam_ui.span_view import legend_html, spans_html
 from sam_ui.steps.common import pager_html, turned
 from sam_ui.steps.merge_history import score_html
+from sam_ui.words import _, _n, figure
 
 __all__ = ["Compared", "comparison_html"]
 
@@ -31,8 +32,9 @@ def comparison_html(
     running: bool = False,
 ) -> str:
     """Recipes and readings of both; `running`: the merges are reading a few sentences for it."""
-    close = tag("button", "×", data_act="close", class_="sam-x", aria_label="Close the comparison")
-    title = f'<div class="sam-titled"><h2>Side by side</h2>{close}</div>'
+    close = tag("button", "×", data_act="close", class_="sam-x",
+                aria_label=_("Close the comparison"))  # fmt: skip
+    title = f'<div class="sam-titled"><h2>{_("Side by side")}</h2>{close}</div>'
     return f"{title}{_recipes(view, experts, methods)}{_readings(view, colors, running=running)}"
 
 
@@ -52,9 +54,12 @@ def _recipes(
             same.append(f"{key} {one}")
         else:
             rows += f"<tr><th>{esc(key)}</th><td>{esc(one)}</td><td>{esc(other)}</td></tr>"
-    alike = f'<p class="sam-note">The same in both: {esc(", ".join(same))}.</p>' if same else ""
+    alike = ""
+    if same:
+        said = _("The same in both: {list}.", list=", ".join(same))
+        alike = tag("p", esc(said), class_="sam-note")
     scores = (
-        f"<tr><th>Score</th><td>{score_html(view.first.score)}</td>"
+        f"<tr><th>{_('Score')}</th><td>{score_html(view.first.score)}</td>"
         f"<td>{score_html(view.second.score)}</td></tr>"
     )
     return (
@@ -72,13 +77,14 @@ def _facts(side: Side, experts: Mapping[str, ExpertInfo], methods: Sequence[Any]
         experts[name].title if name in experts else name: f"{weight:.2f}"
         for name, weight in side.weights.items()
     }
-    facts["Method"] = method.name if method else side.method
-    labels = {p.name: p.label for p in method.parameters} if method else {}
+    facts[_("Method")] = _(method.name) if method else side.method
+    labels = {p.name: _(p.label) for p in method.parameters} if method else {}
     for name, value in side.parameters.items():
-        shown = f"{value:g}" if isinstance(value, float) else str(value)
-        facts[labels.get(name, name)] = {"True": "yes", "False": "no"}.get(shown, shown)
-    facts["Size"] = str(side.rank) if side.rank else "automatic"
-    facts["Models"] = "two" if side.dual else "one"
+        shown = f"{value:g}" if isinstance(value, float) else _(str(value))
+        answers = {"True": _("yes"), "False": _("no")}
+        facts[labels.get(name, name)] = answers.get(str(value), shown)
+    facts[_("Size")] = str(side.rank) if side.rank else _("automatic")
+    facts[_("Models")] = _("two") if side.dual else _("one")
     return facts
 
 
@@ -87,18 +93,20 @@ def _facts(side: Side, experts: Mapping[str, ExpertInfo], methods: Sequence[Any]
 
 def _readings(view: MergeComparison, colors: Mapping[str, str], *, running: bool) -> str:
     if running:
-        return '<p class="sam-note" role="status">Reading a few of your sentences…</p>' + skeleton(
-            (88, 74, 80)
-        )
+        said = tag("p", _("Reading a few of your sentences…"), class_="sam-note", role="status")
+        return said + skeleton((88, 74, 80))
     if view.lacking:
         names = {side.id: side.label for side in (view.first, view.second)}
-        who = " and ".join(f"“{esc(names[ident])}”" for ident in view.lacking)
-        have = "has" if len(view.lacking) == 1 else "have"
-        button = tag("button", "Let them read a few sentences", data_act="sample",
+        who = [f"“{esc(names[ident])}”" for ident in view.lacking]
+        said = _("{name} has not read your texts yet.", name=who[0])
+        if len(who) > 1:
+            said = _("{first} and {second} have not read your texts yet.",
+                     first=who[0], second=who[1])  # fmt: skip
+        button = tag("button", _("Let them read a few sentences"), data_act="sample",
                      class_="sam-small", id="compare-sample")  # fmt: skip
-        return f'<div class="sam-inset"><p>{who} {have} not read your texts yet.</p>{button}</div>'
+        return f'<div class="sam-inset"><p>{said}</p>{button}</div>'
     if not view.sentences:
-        return '<p class="sam-note">There are no sentences to compare on.</p>'
+        return tag("p", _("There are no sentences to compare on."), class_="sam-note")
     used = {s.label for row in view.sentences for s in (*row.first, *row.second)}
     legend = legend_html({name: color for name, color in colors.items() if name in used})
     rows = "".join(_sentence(row, colors) for row in view.sentences)
@@ -110,22 +118,35 @@ def _readings(view: MergeComparison, colors: Mapping[str, str], *, running: bool
 
 def _summary(view: MergeComparison) -> str:
     alike = view.total - view.differing
-    said = f"Of {number(view.total, 'sentence')} they read {alike:,} alike"
-    said += f" ({percent(alike / view.total)}). " if view.total else ". "
-    said += (
-        f"Both find {number(view.both, 'entity', 'entities')}; "
-        f"<b>A alone {view.only_first:,}</b>, <b>B alone {view.only_second:,}</b>."
-    )
+    said = [
+        _n(
+            "Of {n} sentence they read {alike} alike ({share}).",
+            "Of {n} sentences they read {alike} alike ({share}).",
+            view.total,
+            alike=figure(alike),
+            share=percent(alike / max(1, view.total)),
+        ),
+        _n(
+            "Both find {n} entity; <b>A alone {a}</b>, <b>B alone {b}</b>.",
+            "Both find {n} entities; <b>A alone {a}</b>, <b>B alone {b}</b>.",
+            view.both,
+            a=figure(view.only_first),
+            b=figure(view.only_second),
+        ),
+    ]
     if view.other_types:
-        said += " One of them was asked for other types than those of now."
-    end = "" if view.differing else " Here are some of them."
-    return f'<p class="sam-verdict">{said}{end}</p>'
+        said.append(_("One of them was asked for other types than those of now."))
+    if not view.differing:
+        said.append(_("Here are some of them."))
+    return tag("p", " ".join(said), class_="sam-verdict")
 
 
 def _sentence(row: ComparedSentence, colors: Mapping[str, str]) -> str:
     def side(letter: str, spans: Any, only: Any) -> str:
         fresh = frozenset(span.key for span in only)
-        text = spans_html(row.text, spans, colors, fresh=fresh, fresh_tip=f"only {letter}")
+        text = spans_html(
+            row.text, spans, colors, fresh=fresh, fresh_tip=_("only {which}", which=letter)
+        )
         return f'<div><span class="sam-ab {letter.lower()}">{letter}</span>{text}</div>'
 
     if row.same:
@@ -147,10 +168,7 @@ class Compared:
         self.timer = page.add(gr.Timer(EVERY_S, active=False))
         page.on(self.html.act, self.act, event=True, reading=("close", "page"))
         # The card alone is painted: nothing that the person is typing into is redrawn.
-        self.timer.tick(
-            self.poll, [page.token, page.filters], [self.html, self.timer],
-            show_progress="hidden", api_visibility="private",
-        )  # fmt: skip
+        page.tick(self.timer, self.poll, [page.token, page.filters], [self.html, self.timer])
 
     def paint(self, visit: Visit) -> Updates:
         if not visit.wants("compare"):
@@ -207,7 +225,7 @@ class Compared:
             latest = self.services.jobs.latest(session_id, "compare")
             if latest is not None and latest.state == "failed":
                 problem = tag(
-                    "p", f"{esc(latest.what)} {esc(latest.hint)}", class_="sam-inset failed"
+                    "p", f"{esc(_(latest.what))} {esc(_(latest.hint))}", class_="sam-inset failed"
                 )
         html = comparison_html(view, experts, methods, colors, running=running)
         return html + problem, running

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experts.probe import MINIMUM_SPANS
-from sam_ui.markup import attrs, esc, number, percent, tag
+from sam_ui.markup import attrs, esc, percent, tag
 from sam_ui.services.merge_bin import DeletedMerge
 from sam_ui.services.merge_scores import MergeScore
 from sam_ui.services.views import ExpertInfo, MergeInfo
 from sam_ui.steps.common import ago
+from sam_ui.words import _, _n, figure, moment
 
 __all__ = ["PICK_JS", "energy_words", "history_html", "score_html"]
 
@@ -41,35 +42,45 @@ SHOWN = 6
 def energy_words(share: float, rank: int | None) -> str:
     """Retained energy as a person would say it."""
     if share >= 0.9995:
-        return "Keeps everything that the chosen experts know."
-    size = f" at size {rank}" if rank else ""
-    more = " A larger size keeps more." if rank and share < 0.9 else ""
-    return f"Keeps {percent(share)} of the experts' knowledge{size}.{more}"
+        return _("Keeps everything that the chosen experts know.")
+    if not rank:
+        return _("Keeps {share} of the experts' knowledge.", share=percent(share))
+    said = _("Keeps {share} of the experts' knowledge at size {rank}.",
+             share=percent(share), rank=rank)  # fmt: skip
+    return said if share >= 0.9 else f"{said} {_('A larger size keeps more.')}"
 
 
 def score_html(score: MergeScore | None, *, best: bool = False) -> str:
     """How good a merge is, a number with its words."""
     if score is None:
-        return '<span class="sam-muted">has not read your texts yet</span>'
-    found = number(score.entities, "entity found", "entities found")
+        return tag("span", _("has not read your texts yet"), class_="sam-muted")
+    found = _n("{n} entity found", "{n} entities found", score.entities)
     if score.truth is not None:
         truth = score.truth
         enough = truth.support >= MINIMUM_SPANS
-        figure = f"<b>F1 {truth.f1:.2f}</b>" if enough else "<b>too few to tell</b>"
-        mark = '<span class="sam-badge">best so far</span>' if best else ""
-        said = (
-            f"found {truth.tp:,} of {number(truth.support, 'entity', 'entities')}, "
-            f"{truth.fp:,} wrong, on {number(score.sentences, 'known sentence')}"
+        f1 = tag("b", f"F1 {truth.f1:.2f}" if enough else _("too few to tell"))
+        badge = tag("span", _("best so far"), class_="sam-badge") if best else ""
+        said = _n(
+            "found {found} of {n} entity, {wrong} wrong, on {where}",
+            "found {found} of {n} entities, {wrong} wrong, on {where}",
+            truth.support,
+            found=figure(truth.tp),
+            wrong=figure(truth.fp),
+            where=_n("{n} known sentence", "{n} known sentences", score.sentences),
         )
-        return f"{figure}{mark}<br>{said}<br>{found}"
+        return f"{f1}{badge}<br>{said}<br>{found}"
     if score.agreement is not None:
         agreed = score.agreement
-        said = (
-            f"agrees {agreed.f1:.2f} with {number(agreed.experts, 'expert')} on "
-            f"{number(agreed.sentences, 'sentence')}"
+        said = _(
+            "agrees {f1} with {experts} on {sentences}",
+            f1=f"{agreed.f1:.2f}",
+            experts=_n("{n} expert", "{n} experts", agreed.experts),
+            sentences=_n("{n} sentence", "{n} sentences", agreed.sentences),
         )
-        why = "1 would be the same answers as every expert. Correct some sentences to get a score."
-        return f'<b>{found}</b><br><span title="{why}">{said}</span>'
+        why = _(
+            "1 would be the same answers as every expert. Correct some sentences to get a score."
+        )
+        return f"<b>{found}</b><br>{tag('span', said, title=why)}"
     return f"<b>{found}</b>"
 
 
@@ -90,7 +101,7 @@ def history_html(
         deleted: merges that can be put back.
     """
     scores = scores or {}
-    names = {m.key: m.name for m in methods}
+    names = {m.key: _(m.name) for m in methods}
     best = _best(scores)
     rows = [
         _row(merge, experts, names, scores.get(merge.id),
@@ -100,24 +111,29 @@ def history_html(
     if not rows and not deleted:
         return ""
     gone = "".join(
-        f'<li class="gone"><span>Deleted “{esc(each.label)}”, {ago(each.deleted_at)}.</span>'
-        + tag("button", "Undo", data_act="undelete", data_merge=each.id, class_="sam-small")
+        f'<li class="gone"><span>{_gone(each)}</span>'
+        + tag("button", _("Undo"), data_act="undelete", data_merge=each.id, class_="sam-small")
         + "</li>"
         for each in deleted
     )
     older = ""
     if len(rows) > SHOWN:
+        more = _n("{n} older merge", "{n} older merges", len(rows) - SHOWN)
         older = (
-            f'<details data-key="older"><summary>{number(len(rows) - SHOWN, "older merge")}'
+            f'<details data-key="older"><summary>{more}'
             f'</summary><ol class="sam-history">{"".join(rows[SHOWN:])}</ol></details>'
         )
     hint = ""
     if len(rows) > 1:
-        hint = '<p class="sam-note">Tick two of them to see them side by side.</p>'
+        hint = tag("p", _("Tick two of them to see them side by side."), class_="sam-note")
     return (
-        f'<h2>Merges so far</h2>{hint}<ol class="sam-history">{gone}{"".join(rows[:SHOWN])}</ol>'
+        f'<h2>{_("Merges so far")}</h2>{hint}<ol class="sam-history">{gone}{"".join(rows[:SHOWN])}</ol>'
         f"{older}"
     )
+
+
+def _gone(merge: DeletedMerge) -> str:
+    return _("Deleted “{name}”, {ago}.", name=esc(merge.label), ago=ago(merge.deleted_at))
 
 
 def _best(scores: Mapping[str, MergeScore]) -> str | None:
@@ -142,17 +158,17 @@ def _row(
     picked: bool,
 ) -> str:
     pick = attrs(type="checkbox", data_act="pick", data_merge=merge.id, checked=picked,
-                 class_="sam-pick", aria_label=f"Compare {merge.label}",
-                 title="Compare", id=f"pick-{merge.id}")  # fmt: skip
+                 class_="sam-pick", aria_label=_("Compare {name}", name=merge.label),
+                 title=_("Compare"), id=f"pick-{merge.id}")  # fmt: skip
     field = attrs(value=merge.label, data_act="name", data_merge=merge.id, maxlength=100,
-                  aria_label="Name of the merge", title="Click to rename", spellcheck="false",
+                  aria_label=_("Name of the merge"), title=_("Click to rename"), spellcheck="false",
                   class_="sam-rename", dir="auto")  # fmt: skip
     stale = ""
     if merge.stale:
-        why = "Your texts, types or the match have changed since."
-        stale = f'<span class="sam-badge warn" title="{why}">out of date</span>'
-    when = f'<span class="sam-muted" title="{merge.created_at:%d %B %Y, %H:%M} UTC">'
-    kind = "two models" if merge.dual else "one model"
+        why = _("Your texts, types or the match have changed since.")
+        stale = tag("span", _("out of date"), class_="sam-badge warn", title=why)
+    when = tag("span", ago(merge.created_at), class_="sam-muted", title=moment(merge.created_at))
+    kind = _("two models") if merge.dual else _("one model")
     recipe = f"{esc(names.get(merge.method, merge.method))}, {kind}"
     settled = merge.found if merge.method != "linear" else ()
     found = "".join(_found(weights, merge.layerwise, experts) for weights in settled)
@@ -162,7 +178,7 @@ def _row(
         f'<li data-merge="{esc(merge.id)}"><input {pick}>'
         f'<div class="what"><div class="name"><input {field}>'
         f'<strong class="when-looking" dir="auto">{esc(merge.label)}</strong>{stale}'
-        f"{when}{ago(merge.created_at)}</span></div>"
+        f"{when}</div>"
         f"<p>{_weights(merge.weights, experts)}</p>{found}"
         f'<p class="sam-note">{recipe}. {energy_words(merge.retained_energy, merge.rank)}</p></div>'
         f'<div class="score">{score_html(score, best=best)}</div>'
@@ -172,16 +188,16 @@ def _row(
 
 def _buttons(merge: MergeInfo, settled: Sequence[Any]) -> str:
     data: dict[str, Any] = {"data_merge": merge.id, "class_": "sam-small"}
-    html = tag("button", "Use these settings", data_act="restore", **data)
+    html = tag("button", _("Use these settings"), data_act="restore", **data)
     if len(settled) == 1:
-        html += tag("button", "Use the weights found", data_act="found", **data)
+        html += tag("button", _("Use the weights found"), data_act="found", **data)
     if merge.predicted:
-        html += tag("button", "See what it found", data_act="see", **data)
+        html += tag("button", _("See what it found"), data_act="see", **data)
     else:
-        html += tag("button", "Read all texts", data_act="read", **data)
+        html += tag("button", _("Read all texts"), data_act="read", **data)
     return html + tag(
         "button", "×", data_act="delete", data_merge=merge.id, class_="sam-x",
-        aria_label=f"Delete {merge.label}", title="Delete this merge",
+        aria_label=_("Delete {name}", name=merge.label), title=_("Delete this merge"),
     )  # fmt: skip
 
 
@@ -194,5 +210,8 @@ def _weights(weights: Mapping[str, float], experts: Mapping[str, ExpertInfo]) ->
 
 def _found(weights: Mapping[str, float], layerwise: bool, experts: Mapping[str, ExpertInfo]) -> str:
     """The weights that a method has settled itself."""
-    said = "Weights found, on average over the layers" if layerwise else "Weights found"
-    return f'<p class="sam-note">{said}: {_weights(weights, experts)}</p>'
+    found = _weights(weights, experts)
+    said = _("Weights found: {weights}", weights=found)
+    if layerwise:
+        said = _("Weights found, on average over the layers: {weights}", weights=found)
+    return tag("p", said, class_="sam-note")

@@ -9,6 +9,7 @@ from sam_ui.markup import empty, esc
 from sam_ui.services.drafts import Draft
 from sam_ui.services.views import BaseInfo, ExpertInfo
 from sam_ui.steps.common import base_notice
+from sam_ui.words import _
 
 __all__ = ["chosen_html", "manner_html"]
 
@@ -23,23 +24,25 @@ def chosen_html(draft: Draft, experts: Mapping[str, ExpertInfo]) -> str:
         for name, weight in draft.weights.items()
     )
     if not rows:
-        rows = empty("No expert is chosen", "Whoever owns this session has not got so far yet.")
-    return f'<h2>Experts and their weights</h2><ul class="sam-fixed">{rows}</ul>'
+        rows = empty(
+            _("No expert is chosen"), _("Whoever owns this session has not got so far yet.")
+        )
+    return f'<h2>{_("Experts and their weights")}</h2><ul class="sam-fixed">{rows}</ul>'
 
 
 def manner_html(draft: Draft, methods: Sequence[Any], base: BaseInfo) -> str:
     """The method with its parameters, the size, one model or two."""
     chosen = next((m for m in methods if m.key == draft.method), methods[0])
-    facts = [("Method", chosen.name)]
+    facts = [(_("Method"), _(chosen.name))]
     for parameter in chosen.parameters:
         value = draft.parameters.get(parameter.name, parameter.default)
         if isinstance(value, bool):
-            value = "yes" if value else "no"
-        facts.append((parameter.label, value))
-    facts.append(("Models", "two, answers united" if draft.dual else "one"))
-    facts.append(("Size (rank)", "automatic" if draft.rank is None else draft.rank))
+            value = _("yes") if value else _("no")
+        facts.append((_(parameter.label), _(str(value))))
+    facts.append((_("Models"), _("two, answers united") if draft.dual else _("one")))
+    facts.append((_("Size (rank)"), _("automatic") if draft.rank is None else str(draft.rank)))
     rows = "".join(f"<dt>{esc(name)}</dt><dd>{esc(value)}</dd>" for name, value in facts)
     return (
-        f'<h2>How to merge</h2><p class="sam-muted">{esc(chosen.summary)}</p>'
+        f'<h2>{_("How to merge")}</h2><p class="sam-muted">{esc(_(chosen.summary))}</p>'
         f'<dl class="sam-facts">{rows}</dl>{base_notice(base)}'
     )

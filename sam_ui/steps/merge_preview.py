@@ -16,6 +16,7 @@ from sam_ui.services.drafts import Draft
 from sam_ui.services.merge_views import PreviewSentence, PreviewView
 from sam_ui.services.views import JobView
 from sam_ui.span_view import legend_html, spans_html
+from sam_ui.words import _, _n
 
 __all__ = ["Preview", "Status", "preview_html"]
 
@@ -48,12 +49,12 @@ class Status:
     @property
     def said(self) -> str:
         if self.running:
-            return self.waiting or "Reading…"
+            return self.waiting or _("Reading…")
         if self.problem:
             return self.problem
         if self.outdated:
-            return "This was read before your last change."
-        return "Read again whenever you release a slider."
+            return _("This was read before your last change.")
+        return _("Read again whenever you release a slider.")
 
 
 def preview_html(view: PreviewView | None, colors: Mapping[str, str], status: Status) -> str:
@@ -63,26 +64,27 @@ def preview_html(view: PreviewView | None, colors: Mapping[str, str], status: St
     note = tag("p", esc(status.said), class_="sam-note", id="preview-state", aria_live="polite")
     button = ""
     if status.more:
-        button = tag("button", "Three others", data_act="others", class_="sam-small",
+        button = tag("button", _("Three others"), data_act="others", class_="sam-small",
                      id="preview-others")  # fmt: skip
-    title = f'<div class="sam-titled"><h2>Three of your sentences</h2>{button}</div>'
+    title = f'<div class="sam-titled"><h2>{_("Three of your sentences")}</h2>{button}</div>'
     if view is None:
         waiting = skeleton((88, 70)) if status.running else empty(
-            "Nothing read yet", "Move a slider to see what it changes."
+            _("Nothing read yet"), _("Move a slider to see what it changes.")
         )  # fmt: skip
         return title + (note if status.running or status.problem else "") + waiting
     if not any(row.spans for row in view.sentences):
-        note += '<p class="sam-note">In these three, nothing is found.</p>'
+        note += tag("p", _("In these three, nothing is found."), class_="sam-note")
     used = {span.label for row in view.sentences for span in (*row.spans, *row.gone)}
     legend = legend_html({name: color for name, color in colors.items() if name in used})
     rows = "".join(_row(row, colors) for row in view.sentences)
     pale = " pale" if status.outdated else ""
     stands_in = ""
     if status.stands_in:
-        stands_in = (
-            f'<p class="sam-note">Shown as a weighted sum: “{esc(status.stands_in)}” settles its '
-            "weights only when you merge.</p>"
+        said = _(
+            "Shown as a weighted sum: “{method}” settles its weights only when you merge.",
+            method=status.stands_in,
         )
+        stands_in = tag("p", esc(said), class_="sam-note")
     return (
         f"{title}{note}{_changes(view)}{legend}"
         f'<ol class="sam-sentences plain{pale}">{rows}</ol>{stands_in}'
@@ -95,8 +97,10 @@ def _changes(view: PreviewView) -> str:
     gone = sum(len(row.gone) for row in view.sentences)
     if not new and not gone:
         return ""
-    parts = [f"{new} new (outlined)"] * bool(new) + [f"{gone} no longer found"] * bool(gone)
-    return f'<p class="sam-note" id="preview-changes">Your last change: {", ".join(parts)}.</p>'
+    parts = [_n("{n} new (outlined)", "{n} new (outlined)", new)] * bool(new)
+    parts += [_n("{n} no longer found", "{n} no longer found", gone)] * bool(gone)
+    said = _("Your last change: {changes}.", changes=", ".join(parts))
+    return tag("p", said, class_="sam-note", id="preview-changes")
 
 
 def _row(row: PreviewSentence, colors: Mapping[str, str]) -> str:
@@ -105,7 +109,9 @@ def _row(row: PreviewSentence, colors: Mapping[str, str]) -> str:
         f"<del>{esc(row.text[span.start : span.end])}</del> ({esc(span.label)})"
         for span in row.gone
     )
-    below = f'<p class="sam-note sam-gone">No longer found: {gone}</p>' if gone else ""
+    below = ""
+    if gone:
+        below = tag("p", _("No longer found: {list}", list=gone), class_="sam-note sam-gone")
     return f"<li>{spans_html(row.text, row.spans, colors, fresh=fresh)}{below}</li>"
 
 
@@ -119,10 +125,7 @@ class Preview:
         self.timer = page.add(gr.Timer(EVERY_S, active=False))
         page.on(self.html.act, self.act, event=True)
         # Touches this card alone: a slider that is being moved meanwhile is left in peace.
-        self.timer.tick(
-            self.poll, [page.token], [self.html, self.timer],
-            show_progress="hidden", api_visibility="private",
-        )  # fmt: skip
+        page.tick(self.timer, self.poll, [page.token], [self.html, self.timer])
 
     def paint(self, visit: Visit) -> Updates:
         if not visit.wants("preview"):
@@ -188,11 +191,11 @@ class Preview:
         status = Status(
             running=running,
             waiting=_waiting(latest) if latest and running else "",
-            problem=f"{latest.what} {latest.hint}".strip()
+            problem=f"{_(latest.what)} {_(latest.hint)}".strip()
             if latest and latest.state == "failed"
             else "",
             outdated=view is not None and self._outdated(view, draft),
-            stands_in=chosen.name if chosen is not None and chosen.needs != "none" else "",
+            stands_in=_(chosen.name) if chosen is not None and chosen.needs != "none" else "",
             more=self.services.preview.has_others(session_id),
         )
         colors = {kind.name: kind.color for kind in self.services.types.list(session_id)}
@@ -213,7 +216,8 @@ def _waiting(job: JobView) -> str:
     if not job.ahead:
         return ""
     if job.wait_s is None or job.wait_s < 2:
-        return "Waiting for longer work to make room…"
-    long = job.wait_s >= LONG_S
-    about = f"{round(job.wait_s / 60)} min" if long else f"{max(1, round(job.wait_s))} s"
-    return f"Waiting for longer work to make room, about {about} at most…"
+        return _("Waiting for longer work to make room…")
+    about = _("{n} s", n=max(1, round(job.wait_s)))
+    if job.wait_s >= LONG_S:
+        about = _("{n} min", n=round(job.wait_s / 60))
+    return _("Waiting for longer work to make room, about {duration} at most…", duration=about)

@@ -14,13 +14,14 @@ from sam_ui.page import Page, Updates, Visit, action_html
 from sam_ui.services.drafts import Draft
 from sam_ui.services.merge_views import CompatibilityPair, CompatibilityView
 from sam_ui.services.views import MatchView
+from sam_ui.words import _, mark
 
 __all__ = ["Together", "together_html"]
 
 EVERY_S = 0.4
 """How often to look whether the comparison is there: it takes a second or two at first."""
 
-EXPLAINED = (
+EXPLAINED = mark(
     "<b>Alike</b>: 1 the same, 0 unrelated, below 0 they undo each other. <b>Shared ground</b>: how "
     "much of what one expert changes lies where the other makes changes, too. <b>Opposite</b>: of "
     "the places that both change noticeably, in how many they pull in opposite directions; by "
@@ -45,31 +46,41 @@ def together_html(
         problem: why it could not be.
     """
     if view is None:
-        said = "Looking how well they go together…" if running else problem
+        said = _("Looking how well they go together…") if running else problem
         return tag("p", esc(said), class_="sam-note sam-together") if said else ""
     rows = "".join(_row(pair, titles) for pair in view.pairs)
-    kept = ", ".join(f"{_kept(share)} at {size}" for size, share in sorted(view.retained.items()))
+    kept = ", ".join(
+        _("{share} at {size}", share=_kept(share), size=size)
+        for size, share in sorted(view.retained.items())
+    )
     keeps = ""
     if rank is not None and rank in view.retained:
-        keeps = (
-            f"<p>At the size that you chose ({rank}), the merged model keeps about "
-            f"{_kept(view.retained[rank])} of what these experts know.</p>"
+        said = _(
+            "At the size that you chose ({rank}), the merged model keeps about {share} of what "
+            "these experts know.",
+            rank=rank,
+            share=_kept(view.retained[rank]),
         )
+        keeps = f"<p>{said}</p>"
+    columns = (_("Alike"), _("Shared ground"), _("Opposite"))
+    head = tag("th", _("Experts")) + "".join(tag("th", each, class_="n") for each in columns)
+    equal = _(
+        "Added up in equal parts, a merged model of a smaller size (rank) keeps of them: {shares}.",
+        shares=kept,
+    )
     return (
         f'<div class="sam-together" aria-live="polite"><p>{esc(view.summary)}</p>{keeps}'
-        '<details data-key="together"><summary>The numbers behind this</summary>'
-        '<div class="sam-scroll"><table class="sam-table"><thead><tr><th>Experts</th>'
-        '<th class="n">Alike</th><th class="n">Shared ground</th><th class="n">Opposite</th>'
-        f"</tr></thead><tbody>{rows}</tbody></table></div>"
-        f'<p class="sam-note">{EXPLAINED}</p>'
-        f'<p class="sam-note">Added up in equal parts, a merged model of a smaller size (rank) '
-        f"keeps of them: {kept}.</p></details></div>"
+        f'<details data-key="together"><summary>{_("The numbers behind this")}</summary>'
+        f'<div class="sam-scroll"><table class="sam-table"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+        f'<p class="sam-note">{_(EXPLAINED)}</p>'
+        f'<p class="sam-note">{equal}</p></details></div>'
     )
 
 
 def _row(pair: CompatibilityPair, titles: Mapping[str, str]) -> str:
     names = f"{titles.get(pair.first, pair.first)}, {titles.get(pair.second, pair.second)}"
-    conflict = "none" if pair.conflict is None else percent(pair.conflict)
+    conflict = _("none") if pair.conflict is None else percent(pair.conflict)
     cells = (f"{pair.cosine:.2f}", percent(pair.overlap), conflict)
     return f"<tr><td>{esc(names)}</td>" + "".join(tag("td", c, class_="n") for c in cells) + "</tr>"
 
@@ -86,10 +97,7 @@ class Together:
         self.services = page.services
         self.html = page.add(action_html("merge-together"))
         self.timer = page.add(gr.Timer(EVERY_S, active=False))
-        self.timer.tick(
-            self.poll, [page.token], [self.html, self.timer],
-            show_progress="hidden", api_visibility="private",
-        )  # fmt: skip
+        page.tick(self.timer, self.poll, [page.token], [self.html, self.timer])
 
     def paint(self, visit: Visit, draft: Draft) -> Updates:
         """Asks for the comparison of the experts that take part, which costs nothing if known."""
@@ -114,7 +122,7 @@ class Together:
                 view = self.services.merge.compatibility_soon(session_id, names)
                 running = view is None
             except SamError as error:
-                problem = f"{error.what} {error.hint}".strip()
+                problem = f"{_(error.what)} {_(error.hint)}".strip()
         titles = {info.name: info.title for info in self.services.experts.list()}
         return {
             self.html: together_html(

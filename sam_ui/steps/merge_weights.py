@@ -10,6 +10,7 @@ from sam_ui.markup import attrs, empty, esc, tag
 from sam_ui.services.drafts import MAXIMUM_WEIGHT, Draft
 from sam_ui.services.views import ExpertInfo, MatchView
 from sam_ui.steps.common import switch
+from sam_ui.words import _
 
 __all__ = ["KEYS_JS", "WEIGHTS_JS", "weighed", "weights_html"]
 
@@ -87,10 +88,10 @@ def weights_html(draft: Draft, experts: Mapping[str, ExpertInfo], match: MatchVi
         for name, choice in draft.experts.items()
     )
     if not rows:
-        rows = empty("No expert is chosen", "Go back to Match, or add one here.")
+        rows = empty(_("No expert is chosen"), _("Go back to Match, or add one here."))
     linked = attrs(class_="sam-weights", data_linked=draft.linked)
     return (
-        f"<h2>Experts and their weights</h2><div {linked}>{rows}</div>"
+        f"<h2>{_('Experts and their weights')}</h2><div {linked}>{rows}</div>"
         f"{_foot(draft, match)}{_adder(draft, experts)}"
     )
 
@@ -98,19 +99,19 @@ def weights_html(draft: Draft, experts: Mapping[str, ExpertInfo], match: MatchVi
 def _foot(draft: Draft, match: MatchView | None) -> str:
     total = sum(draft.weights.values())
     off = abs(total - 1) > 0.005
-    said = f"The weights add up to {total:.2f}."
+    said = _("The weights add up to {total}.", total=f"{total:.2f}")
     if off and draft.weights:
-        said += " A sum of 1 is the safe start."
-    keep = switch(draft.linked, "Keep the sum at 1", data_act="link", id="keep-sum")
+        said += " " + _("A sum of 1 is the safe start.")
+    keep = switch(draft.linked, _("Keep the sum at 1"), data_act="link", id="keep-sum")
     held = (
-        f'<label class="sam-keep">{keep}<span><b>Keep the sum at 1</b>'
-        "<br>Moving one slider moves the others against it.</span></label>"
+        f'<label class="sam-keep">{keep}<span><b>{_("Keep the sum at 1")}</b>'
+        f"<br>{_('Moving one slider moves the others against it.')}</span></label>"
     )
     buttons = tag(
-        "button", "Make the sum 1", data_act="normalise", class_="sam-small", id="normalise",
+        "button", _("Make the sum 1"), data_act="normalise", class_="sam-small", id="normalise",
         disabled=not (off and total > 0),
     ) + tag(
-        "button", "Back to recommended", data_act="recommended", class_="sam-small",
+        "button", _("Back to recommended"), data_act="recommended", class_="sam-small",
         id="merge-recommended", disabled=match is None or draft.is_recommended(match),
     )  # fmt: skip
     return (
@@ -123,10 +124,10 @@ def _adder(draft: Draft, experts: Mapping[str, ExpertInfo]) -> str:
     others = [info for name, info in experts.items() if name not in draft.experts]
     if not others:
         return ""
-    options = '<option value="" selected>Add an expert…</option>' + "".join(
+    options = tag("option", _("Add an expert…"), value="", selected=True) + "".join(
         tag("option", esc(info.title), value=info.name) for info in others
     )
-    return tag("select", options, data_act="add", aria_label="Add an expert", id="add-expert")
+    return tag("select", options, data_act="add", aria_label=_("Add an expert"), id="add-expert")
 
 
 def _row(name: str, info: ExpertInfo | None, on: bool, weight: float, *, linked: bool) -> str:
@@ -134,16 +135,20 @@ def _row(name: str, info: ExpertInfo | None, on: bool, weight: float, *, linked:
     most = 1 if linked else MAXIMUM_WEIGHT
     common = {"min": 0, "max": most, "data_act": "weigh", "data_name": name, "data_pair": name}
     slider = attrs(
-        type="range", step=0.01, aria_label=f"Weight of {title}", value=weight, **common
+        type="range", step=0.01, aria_label=_("Weight of {expert}", expert=title), value=weight, **common
     )  # fmt: skip
     field = attrs(
-        type="number", step="any", aria_label=f"Weight of {title}, as a number",
+        type="number", step="any", aria_label=_("Weight of {expert}, as a number", expert=title),
         id=f"weight-{name}", value=f"{round(weight, 3):g}", **common,
     )  # fmt: skip
-    toggle = switch(on, f"Use {title}", data_act="switch", data_name=name, id=f"merge-use-{name}")
+    toggle = switch(
+        on, _("Use {expert}", expert=title), data_act="switch", data_name=name,
+        id=f"merge-use-{name}",
+    )  # fmt: skip
     remove = tag("button", "×", data_act="remove", data_name=name, class_="sam-x",
-                 aria_label=f"Remove {title}", title="Remove from this merge")  # fmt: skip
-    gone = "" if info else '<span class="sam-badge warn">no longer in the pool</span>'
+                 aria_label=_("Remove {name}", name=title),
+                 title=_("Remove from this merge"))  # fmt: skip
+    gone = "" if info else tag("span", _("no longer in the pool"), class_="sam-badge warn")
     return (
         f'<div class="sam-weight{" on" if on else ""}">{toggle}<div class="sam-weight-name">'
         f"<strong>{esc(title)}</strong>{gone}</div><input {slider}><input {field}>{remove}</div>"
@@ -179,4 +184,5 @@ def _number(value: str) -> float:
     try:
         return float(value.replace(",", "."))
     except ValueError:
-        raise SamError(f"“{value}” is not a weight.", "Give a number from 0 to 2.") from None
+        what = _("“{value}” is not a weight.", value=value)
+        raise SamError(what, "Give a number from 0 to 2.") from None

@@ -8,16 +8,16 @@ from collections.abc import Callable, Sequence
 import gradio as gr
 
 from experts.errors import SamError
-from sam_ui.markup import attrs, esc, number, tag
+from sam_ui.markup import attrs, esc, tag
 from sam_ui.page import Page, Step, Updates, Visit, action_html, notice_html, step_column
 from sam_ui.services.views import SessionInfo
 from sam_ui.steps.common import ago
+from sam_ui.words import _, _n, day
 
 __all__ = ["build", "sessions_html"]
 
 PICTURE = """
-<svg class="sam-picture" viewBox="0 0 560 226" role="img"
- aria-label="Several experts; those that fit your texts are selected, merged, and become one model">
+<svg class="sam-picture" viewBox="0 0 560 226" role="img" aria-label="{said}">
   <g class="sam-pic-lines" fill="none">
     <path class="on" d="M118 38 H196"/><path d="M118 83 H196"/>
     <path class="on" d="M118 128 H196"/><path class="on" d="M118 173 H196"/>
@@ -27,11 +27,11 @@ PICTURE = """
     <path class="on" d="M404 106 H440"/>
   </g>
   <g class="sam-pic-experts">
-    <rect x="8" y="22" width="110" height="32" rx="8" class="on"/><text x="63" y="43">news</text>
-    <rect x="8" y="67" width="110" height="32" rx="8"/><text x="63" y="88">medicine</text>
-    <rect x="8" y="112" width="110" height="32" rx="8" class="on"/><text x="63" y="133">law</text>
+    <rect x="8" y="22" width="110" height="32" rx="8" class="on"/><text x="63" y="43">{news}</text>
+    <rect x="8" y="67" width="110" height="32" rx="8"/><text x="63" y="88">{medicine}</text>
+    <rect x="8" y="112" width="110" height="32" rx="8" class="on"/><text x="63" y="133">{law}</text>
     <rect x="8" y="157" width="110" height="32" rx="8" class="on"/>
-    <text x="63" y="178">science</text>
+    <text x="63" y="178">{science}</text>
   </g>
   <g class="sam-pic-switches">
     <rect x="196" y="29" width="32" height="18" rx="9" class="on"/>
@@ -47,29 +47,53 @@ PICTURE = """
   <path class="sam-pic-plus" d="M371 92 V120 M357 106 H385"/>
   <g class="sam-pic-model">
     <rect x="440" y="68" width="112" height="76" rx="12"/>
-    <text x="496" y="101">your</text><text x="496" y="121">model</text>
+    <text x="496" y="101">{your}</text><text x="496" y="121">{model}</text>
   </g>
   <g class="sam-pic-words">
-    <text x="63" y="220">experts</text><text x="212" y="220">select</text>
-    <text x="371" y="220">merge</text><text x="496" y="220">use</text>
+    <text x="63" y="220">{experts}</text><text x="212" y="220">{select}</text>
+    <text x="371" y="220">{merge}</text><text x="496" y="220">{use}</text>
   </g>
 </svg>
 """
 
-HERO = f"""
-<div class="sam-hero">
-  <div>
-    <h1>A model that finds the entities <em>you</em> care about</h1>
-    <p>Give SaM some of your texts and name what should be found in them:
-    <em>plant species</em>, <em>court</em>, <em>ship</em>.</p>
-    <p>SaM shows which of its experts fit your texts, and merges the best ones into one model
-    in seconds.</p>
-    <p>Then read what the model finds, and take it home as a small file that runs
-    anywhere.</p>
-  </div>
-  <figure>{PICTURE}</figure>
-</div>
-"""
+
+def hero_html() -> str:
+    """What SaM does: three sentences and one picture."""
+    told = (
+        _(
+            "Give SaM some of your texts and name what should be found in them: "
+            "<em>plant species</em>, <em>court</em>, <em>ship</em>."
+        ),
+        _(
+            "SaM shows which of its experts fit your texts, and merges the best ones into one "
+            "model in seconds."
+        ),
+        _("Then read what the model finds, and take it home as a small file that runs anywhere."),
+    )
+    title = _("A model that finds the entities <em>you</em> care about")
+    return (
+        f'<div class="sam-hero"><div><h1>{title}</h1>{"".join(f"<p>{line}</p>" for line in told)}'
+        f"</div><figure>{_picture()}</figure></div>"
+    )
+
+
+def _picture() -> str:
+    said = _(
+        "Several experts; those that fit your texts are selected, merged, and become one model"
+    )
+    labels = {
+        "news": _("news"),
+        "medicine": _("medicine"),
+        "law": _("law"),
+        "science": _("science"),
+        "your": _("your"),
+        "model": _("model"),
+        "experts": _("experts"),
+        "select": _("select"),
+        "merge": _("merge"),
+        "use": _("use"),
+    }
+    return PICTURE.format(said=esc(said), **{key: esc(label) for key, label in labels.items()})
 
 
 # Renaming happens in the row: the name becomes a field until it is left.
@@ -86,7 +110,7 @@ element.addEventListener('click', (event) => {
   const once = event.target.closest('[data-act="duplicate"], [data-act="delete"]');
   if (!once) return;
   once.disabled = true;
-  if (once.dataset.act === 'duplicate') once.textContent = 'Copying…';
+  if (once.dataset.act === 'duplicate') once.textContent = once.dataset.busy;
 });
 element.addEventListener('keydown', (event) => {
   if (event.key !== 'Escape' || event.target.tagName !== 'INPUT') return;
@@ -111,56 +135,56 @@ def sessions_html(sessions: Sequence[SessionInfo]) -> str:
     # Written anew each time, so that what a click has changed in the browser alone is gone.
     return (
         f'<section class="sam-recent" data-painted="{time.monotonic_ns()}">'
-        f"<h2>Your sessions in this browser</h2><ul>{rows}</ul></section>"
+        f"<h2>{_('Your sessions in this browser')}</h2><ul>{rows}</ul></section>"
     )
 
 
 def _session_row(session: SessionInfo) -> str:
-    size = f"{number(session.sentences, 'sentence')} · {number(session.types, 'type')}"
+    sentences = _n("{n} sentence", "{n} sentences", session.sentences)
+    size = f"{sentences} · {_n('{n} type', '{n} types', session.types)}"
+    name = session.name
     token = session.token
-    badge = '<span class="sam-badge">look only</span>' if session.view_only else ""
+    badge = tag("span", _("look only"), class_="sam-badge") if session.view_only else ""
     opener = tag(
         "button",
         f'<span class="name"><strong dir="auto">{esc(session.name)}</strong>{badge}</span>'
         f"<span>{size}</span>"
-        + tag("span", ago(session.updated_at), title=f"Made on {_day(session)}"),
+        + tag("span", ago(session.updated_at), title=_("Made on {day}", day=day(session.created_at))),
         data_act="open", data_token=token, class_="sam-session",
     )  # fmt: skip
     if session.view_only:
         remove = tag(
             "button", "×", data_act="forget", data_token=token, class_="sam-x",
-            aria_label=f"Take {session.name} off this list", title="Take it off this list",
+            aria_label=_("Take {name} off this list", name=name), title=_("Take it off this list"),
         )  # fmt: skip
         return f'<li>{opener}<span class="sam-session-do">{remove}</span></li>'
     field = attrs(
         value=session.name, data_act="rename", data_token=token, maxlength=80, spellcheck="false",
-        aria_label=f"New name of {session.name}",
+        aria_label=_("New name of {name}", name=name),
     )  # fmt: skip
     do = (
-        tag("button", "Rename", data_rename=True, class_="sam-quiet",
-            aria_label=f"Rename {session.name}")
-        + tag("button", "Duplicate", data_act="duplicate", data_token=token, class_="sam-quiet",
-              aria_label=f"Duplicate {session.name}")
+        tag("button", _("Rename"), data_rename=True, class_="sam-quiet",
+            aria_label=_("Rename {name}", name=name))
+        + tag("button", _("Duplicate"), data_act="duplicate", data_token=token, class_="sam-quiet",
+              data_busy=_("Copying…"), aria_label=_("Duplicate {name}", name=name))
         + tag("button", "×", data_act="delete", data_token=token, class_="sam-x",
-              aria_label=f"Delete {session.name}", title="Delete this session")
+              aria_label=_("Delete {name}", name=name), title=_("Delete this session"))
     )  # fmt: skip
     return f'<li>{opener}<input {field}><span class="sam-session-do">{do}</span></li>'
-
-
-def _day(session: SessionInfo) -> str:
-    return f"{session.created_at.day} {session.created_at:%B %Y}"
 
 
 def deleted_html(session: SessionInfo) -> str:
     """Says that a session was deleted, with a button that brings it back."""
     undo = tag(
-        "button", "Undo", data_act="restore", data_token=session.token, class_="sam-small",
+        "button", _("Undo"), data_act="restore", data_token=session.token, class_="sam-small",
         id="undo-delete",
     )  # fmt: skip
     return notice_html(
-        f"“{session.name}” is deleted.", "Its links no longer work, and after a day it is gone for "
-        "good.", kind="done", button=undo,
-    )  # fmt: skip
+        _("“{name}” is deleted.", name=session.name),
+        _("Its links no longer work, and after a day it is gone for good."),
+        kind="done",
+        button=undo,
+    )
 
 
 def build(page: Page, enter: Callable[[Visit, SessionInfo], None]) -> None:
@@ -172,15 +196,22 @@ def build(page: Page, enter: Callable[[Visit, SessionInfo], None]) -> None:
     services = page.services
     column = page.add(step_column("step-start"))
     with column:
-        gr.HTML(HERO, apply_default_css=False, elem_id="hero")
+        page.fixed(lambda: gr.HTML(hero_html(), apply_default_css=False, elem_id="hero"))
         with gr.Row(elem_classes="sam-start-buttons"):
-            sample = gr.Button("Try with sample texts", variant="primary", elem_id="try-sample")
-            new = gr.Button("New session", elem_id="new-session")
-        others = action_html("other-samples", _samples_html(services.sessions.samples()))
+            sample = page.fixed(
+                lambda: gr.Button(
+                    _("Try with sample texts"), variant="primary", elem_id="try-sample"
+                )
+            )
+            new = page.fixed(lambda: gr.Button(_("New session"), elem_id="new-session"))
+        others = page.add(action_html("other-samples"))
         listing = page.add(action_html("recent-sessions", extra_js=LIST_JS))
 
     def paint(visit: Visit) -> Updates:
-        return {listing: sessions_html(services.sessions.recent(visit.kept))}
+        return {
+            others: _samples_html(services.sessions.samples()),
+            listing: sessions_html(services.sessions.recent(visit.kept)),
+        }
 
     def start_sample(visit: Visit) -> None:
         enter(visit, services.sessions.try_sample(visit.act.get("name")))
@@ -206,7 +237,7 @@ def build(page: Page, enter: Callable[[Visit, SessionInfo], None]) -> None:
         elif act == "duplicate":
             copy = services.sessions.duplicate(session.id)
             visit.keep(copy.token)
-            visit.notice = notice_html(f"Copied as “{copy.name}”.", kind="done")
+            visit.notice = notice_html(_("Copied as “{name}”.", name=copy.name), kind="done")
         elif act == "delete":
             services.sessions.delete(session.id)
             visit.notice = deleted_html(session)
@@ -233,4 +264,4 @@ def _samples_html(names: Sequence[str]) -> str:
         )
         for name in names
     )
-    return f'<p class="sam-samples">Samples: {links}</p>'
+    return f'<p class="sam-samples">{_("Samples: {names}", names=links)}</p>'

@@ -10,18 +10,19 @@ from pathlib import Path
 import gradio as gr
 
 from experts.errors import SamError
-from sam_ui.markup import esc, number
+from sam_ui.markup import esc, tag
 from sam_ui.page import Page, Primary, Step, Updates, Visit, action_html, step_column
 from sam_ui.services.views import SessionInfo
 from sam_ui.steps.common import heading, turned
 from sam_ui.steps.upload_texts import (
-    DROP_LABEL,
-    FORMATS,
+    drop_label,
     files_html,
+    formats_html,
     preview_html,
     privacy_html,
 )
 from sam_ui.steps.upload_types import EDIT_JS, LOOK_JS, suggestions_html, types_html
+from sam_ui.words import _, _n
 
 __all__ = ["build"]
 
@@ -47,12 +48,7 @@ class Upload:
         self.read = page.add(gr.State(0.0))  # when files were last read, or READING
         self.column = page.add(step_column("step-upload"))
         with self.column:
-            gr.HTML(
-                heading("Your texts, and what to find in them",
-                        "Add a sample of your texts, and name the types of things to find.",
-                        learn="texts"),
-                apply_default_css=False,
-            )  # fmt: skip
+            page.fixed(lambda: gr.HTML(_heading(), apply_default_css=False))
             with gr.Row(elem_classes="sam-columns"):
                 with gr.Column(scale=3, min_width=320, elem_classes="sam-card"):
                     self._build_texts()
@@ -60,11 +56,11 @@ class Upload:
                     self._build_types()
             self.preview_card = page.add(gr.Column(elem_classes="sam-card", visible=False))
             with self.preview_card, gr.Row(elem_classes="sam-titled"):
-                gr.HTML('<h2 class="sam-h2">Preview</h2>', apply_default_css=False)
-                self.search = page.add(
-                    gr.Textbox(
-                        placeholder="Search the sentences", show_label=False, container=False,
-                        elem_id="preview-search", label="Search the sentences",
+                page.fixed(lambda: _title(_("Preview")))
+                self.search = page.fixed(
+                    lambda: gr.Textbox(
+                        placeholder=_("Search the sentences"), show_label=False, container=False,
+                        elem_id="preview-search", label=_("Search the sentences"),
                     )
                 )  # fmt: skip
             with self.preview_card:
@@ -72,52 +68,61 @@ class Upload:
         self._listen()
 
     def _build_texts(self) -> None:
-        gr.HTML('<h2 class="sam-h2">Texts</h2>', apply_default_css=False)
-        self.drop = self.page.add(
-            gr.File(
-                label=DROP_LABEL,
-                file_count="multiple", elem_id="drop", height=132, show_label=False,
+        fixed = self.page.fixed
+        settings = self.services.settings
+        fixed(lambda: _title(_("Texts")))
+        self.drop = fixed(
+            lambda: gr.File(
+                label=drop_label(), file_count="multiple", elem_id="drop", height=132,
+                show_label=False,
             )
         )  # fmt: skip
-        limit = self.services.settings.max_upload_mb
-        gr.HTML(
-            f'<p class="sam-note">{FORMATS} files, up to {limit} MB each.</p>',
-            apply_default_css=False,
-        )
+        fixed(lambda: gr.HTML(formats_html(settings), apply_default_css=False))
         self.choice = self.page.add(
             gr.Column(visible=False, elem_id="column-choice", elem_classes="sam-inset")
         )
         with self.choice:
             self.choice_text = self.page.add(gr.HTML(apply_default_css=False))
             with gr.Row():
-                self.choice_box = self.page.add(
-                    gr.Dropdown([], show_label=False, container=False, elem_id="column-box",
-                                label="Column", scale=2)
+                self.choice_box = fixed(
+                    lambda: gr.Dropdown(
+                        [], show_label=False, container=False, elem_id="column-box",
+                        label=_("Column"), scale=2,
+                    )
                 )  # fmt: skip
-                self.choice_go = gr.Button("Use this column", size="sm", elem_id="use-column")
-                self.choice_no = gr.Button("Leave it out", size="sm", elem_id="leave-out")
-        self.paste = self.page.add(
-            gr.Textbox(
-                label="or paste text", lines=3, max_lines=8, elem_id="paste",
-                placeholder="Paste one or more sentences here",
+                self.choice_go = fixed(
+                    lambda: gr.Button(_("Use this column"), size="sm", elem_id="use-column")
+                )
+                self.choice_no = fixed(
+                    lambda: gr.Button(_("Leave it out"), size="sm", elem_id="leave-out")
+                )
+        self.paste = fixed(
+            lambda: gr.Textbox(
+                label=_("or paste text"), lines=3, max_lines=8, elem_id="paste",
+                placeholder=_("Paste one or more sentences here"),
             )
         )  # fmt: skip
         with gr.Row(elem_classes="sam-right"):
-            self.paste_go = gr.Button("Add this text", size="sm", elem_id="add-text")
+            self.paste_go = fixed(
+                lambda: gr.Button(_("Add this text"), size="sm", elem_id="add-text")
+            )
         self.files = self.page.add(action_html("files"))
-        gr.HTML(privacy_html(self.services.settings), apply_default_css=False)
+        fixed(lambda: gr.HTML(privacy_html(settings), apply_default_css=False))
 
     def _build_types(self) -> None:
-        gr.HTML('<h2 class="sam-h2">Entity types</h2>', apply_default_css=False)
-        self.types_box = self.page.add(
-            gr.Textbox(
-                label="What should be found?", lines=2, max_lines=8, elem_id="types-box",
-                placeholder="person, organisation\nor one a line, with a definition:\n"
-                "vessel: a ship or boat with a name",
+        fixed = self.page.fixed
+        fixed(lambda: _title(_("Entity types")))
+        self.types_box = fixed(
+            lambda: gr.Textbox(
+                label=_("What should be found?"), lines=2, max_lines=8, elem_id="types-box",
+                placeholder=_("person, organisation\nor one a line, with a definition:\n"
+                              "vessel: a ship or boat with a name"),
             )
         )  # fmt: skip
         with gr.Row(elem_classes="sam-right"):
-            self.types_go = gr.Button("Add these types", size="sm", elem_id="add-types")
+            self.types_go = fixed(
+                lambda: gr.Button(_("Add these types"), size="sm", elem_id="add-types")
+            )
         self.types = self.page.add(action_html("types", extra_js=EDIT_JS))
         self.suggested = self.page.add(action_html("suggested", extra_js=LOOK_JS))
 
@@ -136,11 +141,8 @@ class Upload:
         on(self.search.change, self.searched, [self.search], mode="always_last", writes=False)
         on(self.preview.act, self.turned, event=True, writes=False)
         self.page.boxes += [self.types_box, self.paste]
-        self.timer.tick(
-            self.poll, [self.page.token, self.read],
-            [self.files, self.suggested, self.timer, self.read],
-            show_progress="hidden", api_visibility="private",
-        )  # fmt: skip
+        outputs = [self.files, self.suggested, self.timer, self.read]
+        self.page.tick(self.timer, self.poll, [self.page.token, self.read], outputs)
 
     # ---- painting ---------------------------------------------------------------------------
 
@@ -211,16 +213,17 @@ class Upload:
         types = self.services.types.list(visit.id)
         reading = len(self.services.incoming.names(visit.id))
         if reading:
-            hint = f"Still reading {number(reading, 'file')}"
+            hint = _n("Still reading {n} file", "Still reading {n} files", reading)
         elif not counts.sentences:
-            hint = "First add some texts."
+            hint = _("First add some texts.")
         elif not types:
-            hint = "Now name what should be found."
+            hint = _("Now name what should be found.")
         else:
-            hint = f"{number(counts.sentences, 'sentence')}, {number(len(types), 'type')}"
+            sentences = _n("{n} sentence", "{n} sentences", counts.sentences)
+            hint = f"{sentences}, {_n('{n} type', '{n} types', len(types))}"
         if visit.job("match"):
-            return Primary("See the match", hint="The experts are being compared.")
-        return Primary("Find matching experts", hint=hint)
+            return Primary(_("See the match"), hint=_("The experts are being compared."))
+        return Primary(_("Find matching experts"), hint=hint)
 
     def press(self, visit: Visit) -> None:
         """Start the match. What is still in the boxes counts: people forget the small buttons."""
@@ -277,9 +280,9 @@ class Upload:
         if waiting:
             path, columns = Path(waiting[0][0]), waiting[0][1]
             likely = next((c for c in columns if c.strip().lower() in LIKELY_COLUMNS), columns[0])
-            visit.extra[self.choice_text] = (
-                f"<p>Which column of <strong>{esc(path.name)}</strong> holds the texts?</p>"
-            )
+            name = tag("strong", esc(path.name))
+            asked = _("Which column of {name} holds the texts?", name=name)
+            visit.extra[self.choice_text] = f"<p>{asked}</p>"
             visit.extra[self.choice_box] = gr.Dropdown(choices=columns, value=likely)
 
     def chosen(self, visit: Visit, waiting: Waiting | None, column: str | None) -> None:
@@ -291,7 +294,8 @@ class Upload:
             data = path.read_bytes()
         except OSError:  # dropped a day ago
             self._ask_column(visit, waiting[1:])
-            raise SamError(f"{path.name} was dropped too long ago.", "Drop it again.") from None
+            what = _("{name} was dropped too long ago.", name=path.name)
+            raise SamError(what, "Drop it again.") from None
         added = self.services.corpus.add_files(visit.id, [(path.name, data)], column=column)
         self._ask_column(visit, waiting[not added.refused :])  # else the question stays
 
@@ -364,6 +368,15 @@ class Upload:
     def turned(self, visit: Visit) -> None:
         visit.filters["preview_offset"] = turned(visit.act, PAGE)
         visit.only = ("preview",)
+
+
+def _heading() -> str:
+    said = _("Add a sample of your texts, and name the types of things to find.")
+    return heading(_("Your texts, and what to find in them"), said, learn="texts")
+
+
+def _title(said: str) -> gr.HTML:
+    return gr.HTML(tag("h2", esc(said), class_="sam-h2"), apply_default_css=False)
 
 
 def build(page: Page) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sam_ui.markup import color_or_grey, esc, skeleton, tag
+from sam_ui.markup import attrs, color_or_grey, esc, skeleton, tag
 from sam_ui.services.palette import PALETTE
 from sam_ui.services.text_views import Often, Suggestions
 from sam_ui.services.views import TypeInfo, TypeSuggestion
+from sam_ui.words import _
 
 __all__ = ["EDIT_JS", "LOOK_JS", "suggestions_html", "types_html"]
 
@@ -63,17 +64,19 @@ def types_html(types: Sequence[TypeInfo], editing: str = "", *, to_change: bool 
         to_change: False for somebody who may only look.
     """
     if not types:
-        return '<p class="sam-muted">None yet. Name at least one: that is what will be found.</p>'
+        none = _("None yet. Name at least one: that is what will be found.")
+        return tag("p", none, class_="sam-muted")
     chips = "".join(_chip(kind, kind.name == editing, to_change) for kind in types)
     form = next((_form(kind, types) for kind in types if kind.name == editing), "")
     hint = ""
     if to_change and not form:
-        hint = '<p class="sam-fine">Click a type to say what it means, rename or recolour it.</p>'
+        said = _("Click a type to say what it means, rename or recolour it.")
+        hint = tag("p", said, class_="sam-fine")
     return f'<div class="sam-chips"><div>{chips}</div>{form}{hint}</div>'
 
 
 def _chip(kind: TypeInfo, editing: bool, to_change: bool) -> str:
-    tip = kind.definition or "No definition yet"
+    tip = kind.definition or _("No definition yet")
     style = f"--c:{color_or_grey(kind.color)}"
     if not to_change:
         return tag("span", esc(kind.name), class_="sam-chip fixed", style=style, title=tip)
@@ -82,7 +85,7 @@ def _chip(kind: TypeInfo, editing: bool, to_change: bool) -> str:
         title=tip, aria_expanded="true" if editing else "false",
     )  # fmt: skip
     remove = tag("button", "×", data_act="remove", data_name=kind.name,
-                 aria_label=f"Remove the type {kind.name}")  # fmt: skip
+                 aria_label=_("Remove the type {name}", name=kind.name))  # fmt: skip
     return tag("span", name + remove, class_="sam-chip" + " on" * editing, style=style)
 
 
@@ -93,24 +96,33 @@ def _form(kind: TypeInfo, types: Sequence[TypeInfo]) -> str:
         _swatch(number, color, users.get(color, ""), color == kind.color)
         for number, color in enumerate(colors, start=1)
     )
-    return (
-        f'<form class="sam-type-form" data-act="save" data-name="{esc(kind.name)}" '
-        f'aria-label="Change the type {esc(kind.name)}">'
-        f'<label>Name<input name="to" type="text" value="{esc(kind.name)}" maxlength="200" '
-        'autocomplete="off"></label>'
-        '<label>What it means, in one line<input name="definition" type="text" '
-        f'value="{esc(kind.definition)}" maxlength="300" autocomplete="off" '
-        'placeholder="for example: a ship or boat with a name"></label>'
-        f'<fieldset class="sam-swatches"><legend>Colour</legend>{swatches}</fieldset>'
-        '<p class="sam-fine">A colour that another type has is exchanged with it. With another '
-        "name, experts look for something else: match again after renaming.</p>"
-        '<div class="sam-form-end"><button type="button" class="sam-link" data-act="close">Cancel'
-        '</button><button type="submit" class="sam-small">Save</button></div></form>'
+    name = attrs(name="to", type="text", value=kind.name, maxlength=200, autocomplete="off")
+    meaning = attrs(
+        name="definition", type="text", value=kind.definition, maxlength=300, autocomplete="off",
+        placeholder=_("for example: a ship or boat with a name"),
+    )  # fmt: skip
+    note = _(
+        "A colour that another type has is exchanged with it. With another name, experts look for "
+        "something else: match again after renaming."
     )
+    inside = (
+        f"<label>{_('Name')}<input {name}></label>"
+        f"<label>{_('What it means, in one line')}<input {meaning}></label>"
+        f'<fieldset class="sam-swatches"><legend>{_("Colour")}</legend>{swatches}</fieldset>'
+        f'<p class="sam-fine">{note}</p><div class="sam-form-end">'
+        f'<button type="button" class="sam-link" data-act="close">{_("Cancel")}</button>'
+        f'<button type="submit" class="sam-small">{_("Save")}</button></div>'
+    )
+    return tag(
+        "form", inside, class_="sam-type-form", data_act="save", data_name=kind.name,
+        aria_label=_("Change the type {name}", name=kind.name),
+    )  # fmt: skip
 
 
 def _swatch(number: int, color: str, user: str, mine: bool) -> str:
-    said = f"Colour {number}" + (f", now of {user}" if user else "")
+    said = _("Colour {number}", number=number)
+    if user:
+        said = _("Colour {number}, now of {user}", number=number, user=user)
     checked = " checked" if mine else ""
     return (
         f'<label class="sam-swatch{" used" if user else ""}" title="{esc(said)}" '
@@ -124,26 +136,26 @@ def suggestions_html(found: Suggestions) -> str:
     parts = []
     if found.types:
         chips = "".join(map(_suggestion, found.types))
-        title = "Types that the experts know"
-        title += ", those that fit your texts first" if found.compared else ""
+        title = _("Types that the experts know")
+        if found.compared:
+            title = _("Types that the experts know, those that fit your texts first")
         parts.append(f'<p class="sam-label">{title}</p><div>{chips}</div>')
     if found.often:
         chips = "".join(map(_often, found.often))
-        often = "Often in" if all(item.count > 1 for item in found.often) else "In"
-        parts.append(
-            f'<p class="sam-label">{often} your texts: what kinds of things are these?</p>'
-            f"<div>{chips}</div>"
-        )
+        title = _("In your texts: what kinds of things are these?")
+        if all(item.count > 1 for item in found.often):
+            title = _("Often in your texts: what kinds of things are these?")
+        parts.append(f'<p class="sam-label">{title}</p><div>{chips}</div>')
     elif found.pending:
         parts.append(
-            '<p class="sam-label">Often in your texts</p>'
-            + skeleton((72, 54), label="Looking at your texts")
+            tag("p", _("Often in your texts"), class_="sam-label")
+            + skeleton((72, 54), label=_("Looking at your texts"))
         )
     return f'<div class="sam-chips">{"".join(parts)}</div>' if parts else ""
 
 
 def _suggestion(item: TypeSuggestion) -> str:
-    known = f"Known to {', '.join(item.experts[:3])}" if item.experts else ""
+    known = _("Known to {names}", names=", ".join(item.experts[:3])) if item.experts else ""
     tip = ". ".join(part for part in (item.definition, known) if part)
     return tag(
         "button", f"+ {esc(item.name)}", class_="sam-chip add", data_act="add",
@@ -155,5 +167,5 @@ def _often(item: Often) -> str:
     count = f' <span class="sam-times">{item.count}×</span>' if item.count > 1 else ""
     return tag(
         "button", esc(item.text) + count, class_="sam-chip often", data_act="look",
-        data_text=item.text, title="See the sentences with it below",
+        data_text=item.text, title=_("See the sentences with it below"),
     )  # fmt: skip

@@ -135,6 +135,7 @@ def test_kill_9_of_the_worker_during_a_prediction_and_a_refresh_lose_nothing(
     expect(page.locator(".sam-strip")).to_contain_text("nterrupt")  # it waits, or goes on
     shoot(page, shots / "job-interrupted.png")
     go.touch()
+    page.get_by_role("tab", name="All texts").click()
     expect(page.locator("#predictions mark").first).to_be_visible()
     expect(page.locator(".sam-strip")).to_have_count(0)
     read = log.read_text("utf-8").splitlines()

@@ -105,14 +105,17 @@ def match(page: Any, pool: int, shots: Path) -> int:
 
 def review(page: Any, given: str, shots: Path) -> None:
     page.locator("#primary").click()
-    expect(page.locator("#predictions")).to_be_visible(timeout=10 * MINUTES)
+    expect(page.locator("#review-editor .sam-ed-text")).to_be_visible(timeout=10 * MINUTES)
+    shoot(page, shots / "4-review.png")
+    page.get_by_role("tab", name="All texts").click()
+    expect(page.locator("#predictions")).to_be_visible()
     marks = page.locator("#predictions mark").all()
     assert marks
     for mark in marks:
         assert mark.get_attribute("data-label") in TYPES.split(", ")
         assert 0 <= float(mark.get_attribute("data-score") or -1) <= 1
         assert mark.inner_text() in given
-    shoot(page, shots / "4-review.png")
+    shoot(page, shots / "4-review-texts.png")
 
 
 def share(page: Any, chosen: int, shots: Path, folder: Path) -> None:
@@ -125,9 +128,9 @@ def share(page: Any, chosen: int, shots: Path, folder: Path) -> None:
     handed.value.save_as(folder / "model.zip")
     with zipfile.ZipFile(folder / "model.zip") as archive:
         inside = {Path(name).name for name in archive.namelist()}
-    assert {"adapter_config.json", "adapter_model.safetensors"} <= inside
+    assert {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json"} <= inside
     with page.expect_download() as handed:
-        page.locator("#download-jsonl").click()
+        page.locator("#download-notes").click()
     handed.value.save_as(folder / "found.jsonl")
     rows = [json.loads(line) for line in (folder / "found.jsonl").read_text("utf-8").splitlines()]
     assert sum(len(row["entities"]) for row in rows) > 0

@@ -179,6 +179,7 @@ def test_history_is_renamed_restored_deleted_and_brought_back(
     page.locator(".sam-history li.gone").get_by_role("button", name="Undo").click()
     expect(rows).to_have_count(2)
     row.get_by_role("button", name="See what it found").click()
+    page.get_by_role("tab", name="All texts").click()
     expect(page.locator("#predictions mark").first).to_be_visible()
 
 

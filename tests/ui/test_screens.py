@@ -40,6 +40,8 @@ def predicted(page: Any) -> None:
     page.locator("#primary").click()
     expect(page.locator(".sam-weight").first).to_be_visible()
     page.locator("#primary").click()
+    expect(page.locator("#review-editor mark").first).to_be_visible()
+    page.get_by_role("tab", name="All texts").click()
     expect(page.locator("#predictions")).to_be_visible()
 
 
@@ -238,7 +240,7 @@ def test_predictions_are_filtered_by_type_and_text(live: Live, visit: Any) -> No
     page = visit(live.url)
     start(page)
     predicted(page)
-    expect(page.locator("mark", has_text="Grace")).to_have_attribute(
+    expect(page.locator("#predictions mark", has_text="Grace")).to_have_attribute(
         "title", re.compile(r"person · \d+ % sure")
     )
     page.locator("#review-search textarea").fill("Ada")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Sequence
 from functools import cached_property
@@ -137,7 +138,8 @@ class FakeExtractor:
 class FakeEngine(Engine):
     """Merges for real; "finds" every word that begins with a capital, of the first type.
 
-    `gate`: when given, match and predict wait in front of it, noticing when they are cancelled.
+    `gate`: when given, match, predict and learn wait in front of it, noticing when they are
+    cancelled. `helps`: whether learning brings anything.
     """
 
     def __init__(self, settings: Settings, pool: Any) -> None:
@@ -145,6 +147,7 @@ class FakeEngine(Engine):
         self.gate: threading.Event | None = None
         self.entered = threading.Event()
         self.error: BaseException | None = None
+        self.helps = True
 
     @cached_property
     def embedder(self) -> Any:
@@ -228,6 +231,41 @@ class FakeEngine(Engine):
             assert adapter is None or (adapter / "adapter_config.json").is_file()
         self._wait(cancelled)
         return [find(text, types) for text in texts]
+
+    def learn(
+        self,
+        inputs: Any,
+        folder: Path,
+        *,
+        work: Path,
+        progress: Any = None,
+        cancelled: Any = None,
+    ) -> Any:
+        """Copies the adapters and knows all corrections by heart; thresholds are the real ones."""
+        from experts.learning_outcome import compare
+        from experts.merging.recipe import LearningStep
+        from sam_ui.services.engine_learning import LearnedModel, learn_from
+
+        if inputs.how == "thresholds":
+            return learn_from(self, inputs, folder, work=work)
+        work.mkdir(parents=True, exist_ok=True)
+        (work / "begun").touch()
+        if progress:
+            progress(1, 3, "Learning from one half, to check on the other")
+        self._wait(cancelled)
+        adapters = [folder / recipe.criterion for recipe in inputs.recipes]
+        for source, target in zip(inputs.adapters, adapters, strict=True):
+            shutil.copytree(source, target)
+        gold = [list(example.spans) for example in inputs.corrected]
+        step = LearningStep(how=inputs.how, merge=inputs.label, sentences=len(gold))
+        return LearnedModel(
+            recipes=[r.model_copy(update={"learned": [*r.learned, step]}) for r in inputs.recipes],
+            adapters=adapters,
+            outcome=compare(gold, inputs.before[0], gold if self.helps else inputs.before[0]),
+            thresholds={},
+            changed=self.helps,
+            pace=0.5,
+        )
 
 
 def find(text: str, types: Sequence[str]) -> list[Span]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sam_ui.charts import count_chart, fit_chart, map_chart, type_heatmap
+from experts.assets import assets_dir
+from sam_ui.charts import PROBE, SIMILARITY, count_chart, fit_chart, map_chart, type_heatmap
 
 ALLOWED = {"bar", "scatter", "heatmap"}
 
@@ -96,3 +97,24 @@ def test_counts_keep_their_order_and_colours() -> None:
     (trace,) = count_chart({"lake": 3, "person": 0}, {"lake": "#aabbcc"}).data
     assert list(trace.x) == [3, 0]
     assert trace.marker.color[0] == "#aabbcc"
+
+
+def test_long_titles_fit_into_a_narrow_window() -> None:
+    title = "Which experts are close, and which agree?"
+    figure = fit_chart(["a"], [0.5], [None], samples=1, title=title)
+    assert figure.layout.title.text == "Which experts are close,<br>and which agree?"
+    short = fit_chart(["a"], [0.5], [None], samples=1, title="Which?")
+    assert short.layout.title.text == "Which?"
+    assert figure.layout.height - short.layout.height == 20
+    assert figure.layout.margin.t - short.layout.margin.t == 20
+    words = "one " * 40
+    lines = count_chart({}, {}, title=words).layout.title.text.split("<br>")
+    assert max(map(len, lines)) <= 38
+    assert " ".join(lines) == words.strip()
+
+
+def test_colours_are_those_of_the_style_sheet() -> None:
+    css = (assets_dir() / "css" / "1-base.css").read_text("utf-8")
+    light = css[: css.index("}")]
+    assert f"--sam-sim: {SIMILARITY};" in light
+    assert f"--sam-probe: {PROBE};" in light

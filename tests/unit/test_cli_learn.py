@@ -31,8 +31,8 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A random model in place of the base model, and few steps."""
     base = tiny.llama()
     monkeypatch.setattr("sam_ui.cli._engine", lambda: SimpleNamespace(base=base))
-    defaults = LearningPlan.__init__.__defaults__ or ()
-    monkeypatch.setattr(LearningPlan.__init__, "__defaults__", (2, *defaults[1:]))
+    few = classmethod(lambda cls, count, **changes: cls(epochs=2, **changes))
+    monkeypatch.setattr(LearningPlan, "for_sentences", few)
 
 
 def test_an_adapter_learns(sam: Command, engine: None, tmp_path: Path) -> None:

@@ -16,8 +16,10 @@ from db.migrate import alembic_config
 from db.models import Base
 from db.repositories import (
     CorpusRepository,
+    EventRepository,
     LinkRepository,
     ProbeAnswerRepository,
+    ReviewRepository,
     SessionRepository,
 )
 
@@ -216,4 +218,85 @@ def test_sqlite_is_set_up_for_several_processes(url: str) -> None:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
         assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 20_000
+    database.close()
+
+
+CORRECTED: dict[str, list[dict[str, object]]] = {
+    "sessions": [
+        {
+            "id": name, "name": "Lakes", "created_at": AT, "updated_at": AT, "corpus_revision": 1,
+            "types_revision": 1, "settings": {}, "deleted_at": None,
+        }
+        for name in ("s", "t")
+    ],
+    "uploads": [FIRST["uploads"] | {"removed_at": None, "removed_revision": None}],
+    "documents": [FIRST["documents"]],
+    "sentences": [FIRST["sentences"] | {"id": i, "position": i, "key": str(i)} for i in range(1, 4)],
+    "merges": [
+        {
+            "id": "m", "session_id": "s", "label": "", "recipes": [], "paths": [], "details": {},
+            "retained_energy": 1.0, "corpus_revision": 1, "types_revision": 1, "created_at": AT,
+        }
+    ],
+    "runs": [FIRST["runs"] | {"kind": "predict", "merge_id": "m"}],
+    "predictions": [
+        {
+            "id": i, "session_id": "s", "merge_id": "m", "sentence_id": i, "start": 0, "end": 3,
+            "label": "person", "score": 0.5,
+        }
+        for i in (1, 2)
+    ],
+    "corrections": [
+        {
+            "id": i, "session_id": "s", "sentence_id": i, "spans": spans, "types": ["person"],
+            "who": "Ada", "created_at": AT, "updated_at": AT,
+        }
+        for i, spans in ((1, [[0, 3, "person"]]), (2, []), (3, []))
+    ],
+}  # fmt: skip
+
+
+def test_corrections_become_reviews_with_their_history(url: str) -> None:
+    migrate(url, "0005")
+    database = Database(url)
+    for table, rows in CORRECTED.items():
+        for row in rows:
+            _insert(database, table, row)
+    before = _rows(database)
+    database.close()
+
+    migrate(url)
+    database = Database(url)
+    after = _rows(database)
+    assert {name: after[name] for name in before} == before
+    reviews = ReviewRepository(database).stored("s", [1, 2, 3])
+    assert {i: r.status for i, r in reviews.items()} == {1: "accepted", 2: "changed", 3: "accepted"}
+    assert [(r.revision, r.who, r.updated_at, r.unread) for r in reviews.values()] == [
+        (1, "Ada", AT, False)
+    ] * 3
+    (event,) = EventRepository(database).of("s", 2)
+    assert (event.who, event.at, event.revision) == ("Ada", AT, 1)
+    assert (event.before["status"], event.before["spans"]) == ("open", [[0, 3, "person"]])
+    assert (event.after["status"], event.after["spans"]) == ("changed", [])
+    assert len(after["events"]) == len(after["reviews"]) == 3
+    database.close()
+
+
+def test_going_back_before_reviews_keeps_the_corrections(url: str) -> None:
+    from alembic import command
+
+    migrate(url, "0005")
+    database = Database(url)
+    for table, rows in CORRECTED.items():
+        for row in rows:
+            _insert(database, table, row)
+    before = _rows(database)
+    database.close()
+    migrate(url)
+    engine = make_engine(url, foreign_keys=False)
+    with engine.execution_options(sam_write=True).begin() as connection:
+        command.downgrade(alembic_config(connection), "0005")
+    engine.dispose()
+    database = Database(url)
+    assert _rows(database) == before
     database.close()

@@ -10,14 +10,17 @@ from sqlalchemy import func, select
 
 from db import Database, migrate
 from db.models import Sentence, Upload
-from db.records import NewDocument, NewSentence, NewSpan, SessionRecord, TypeRecord
+from db.records import NewDocument, NewReview, NewSentence, NewSpan, SessionRecord, TypeRecord
 from db.repositories import (
+    AnnotationRepository,
     CorpusRepository,
     CorrectionRepository,
+    EventRepository,
     MergeRepository,
     PredictionRepository,
     RemovalRepository,
     RenamingRepository,
+    ReviewRepository,
     RunRepository,
     SessionRepository,
     TypeRepository,
@@ -151,8 +154,11 @@ def test_a_type_is_renamed_wherever_it_stands(database: Database, session: Sessi
     types.replace(
         session.id, [TypeRecord("person", "", "#111111"), TypeRecord("place", "x", "#222222")]
     )
-    corrections.put(
-        session.id, sentence.id, [[0, 3, "person"], [8, 13, "place"]], types=["person", "place"]
+    spans, named = [[0, 3, "person"], [8, 13, "place"]], ["person", "place"]
+    correct = NewReview(sentence.id, "changed", spans, named, [], "edit", who="Ada")
+    ReviewRepository(database).change(session.id, [sentence.id], lambda _: [correct])
+    AnnotationRepository(database).put(
+        session.id, sentence.id, "Bo", lambda *_: [[0, 3, "person"]], types=named
     )
     merges, predictions = MergeRepository(database), PredictionRepository(database)
     merges.add(
@@ -172,7 +178,14 @@ def test_a_type_is_renamed_wherever_it_stands(database: Database, session: Sessi
     corrected = corrections.get(session.id, sentence.id)
     assert corrected is not None
     assert corrected.spans == [[0, 3, "people"], [8, 13, "place"]]
-    assert corrected.types == ["people", "place"]
+    assert (corrected.types, corrected.who) == (["people", "place"], "Ada")
+    event = EventRepository(database).of(session.id, sentence.id)[0]
+    assert (event.action, event.revision, event.who) == ("rename", 2, "")
+    assert (event.before["spans"], event.after["spans"]) == (spans, corrected.spans)
+    annotated = AnnotationRepository(database).get(session.id, sentence.id, "Bo")
+    assert annotated is not None
+    assert (annotated.spans, annotated.types) == ([[0, 3, "people"]], ["people", "place"])
+    assert annotated.revision == 2
     assert predictions.counts(session.id, "m" * 32) == {"people": 1}
     assert CorpusRepository(database).sentences(session.id)[0].gold == [[0, 3, "people"]]
     after = SessionRepository(database).get(session.id)

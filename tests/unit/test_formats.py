@@ -125,7 +125,7 @@ def test_format_by_ending_and_content(name: str, text: str, key: str) -> None:
     assert detect_format(name, text).key == key
 
 
-@pytest.mark.parametrize("ending", ["doc", "docm", "odt", "rtf", "xlsx", "xls", "zip", "gz"])
+@pytest.mark.parametrize("ending", ["doc", "docm", "odt", "rtf", "xlsx", "xls", "gz"])
 def test_unsupported_kinds_are_refused_by_name(ending: str) -> None:
     assert "cannot read yet" in refusal(f"a.{ending}", b"whatever").what
 
@@ -143,7 +143,8 @@ def test_a_format_is_registered_once() -> None:
     fmt = Format("txt", (), lambda n, t, o: Parsed([]), lambda t: False)
     with pytest.raises(ValueError, match="twice"):
         register(fmt)
-    assert set(FORMATS) == {"txt", "jsonl", "conll", "csv"}
+    text = {"txt", "jsonl", "conll", "csv", "label_studio", "brat"}
+    assert set(FORMATS) == text | {"spacy"}
 
 
 # --- jsonl -------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from experts import learning
+from experts import learning, learning_outcome, training
 from experts.base import BaseModel
 from experts.errors import Cancelled, SamError
 from experts.evaluate import evaluate
@@ -105,9 +105,9 @@ def test_nobody_reads_a_sentence_after_learning_from_it(
     monkeypatch.setattr(Extractor, "extract_within", extract)
     base = tiny.llama()
     learn(base, adapter(base), sentences, TYPES, tmp_path, plan=LearningPlan(epochs=2))
-    assert len(unseen) == 2 * 4, "four stops of two halves"
+    assert len(unseen) == 2 * 3, "three stops of two halves"
     assert Counter(text for texts in unseen for text in texts) == {
-        e.text: 4 * sentences.count(e) for e in sentences
+        e.text: 3 * sentences.count(e) for e in sentences
     }
 
 
@@ -127,7 +127,7 @@ def test_gain_and_interval_are_those_of_resampled_sentences() -> None:
         gold.append([s for s in spans if rng.random() < 0.5])
         before.append([s for s in spans if rng.random() < 0.5])
         after.append([s for s in spans if (s in gold[-1]) == (rng.random() < 0.8)])
-    gain, (low, high) = learning._gain(gold, before, after, seed=1)
+    gain, (low, high) = learning_outcome._gain(gold, before, after, seed=1)
     scores = [evaluate(gold, found).micro.f1 for found in (before, after)]
     assert gain == pytest.approx(scores[1] - scores[0])
     draws = np.random.default_rng(1).integers(30, size=(2000, 30))[:200]
@@ -138,7 +138,7 @@ def test_gain_and_interval_are_those_of_resampled_sentences() -> None:
     ]
     assert low == pytest.approx(np.quantile(changes, 0.025), abs=0.05)
     assert high == pytest.approx(np.quantile(changes, 0.975), abs=0.05)
-    same, (low, high) = learning._gain(gold, before, before, seed=1)
+    same, (low, high) = learning_outcome._gain(gold, before, before, seed=1)
     assert (same, low, high) == (0, 0, 0)
 
 
@@ -161,13 +161,15 @@ def test_every_sentence_comes_once_an_epoch_and_is_asked_everything() -> None:
 
 def test_entities_of_other_types_are_left_out() -> None:
     example = Example("Ada saw Argo.", (Span(0, 3, "person"), Span(8, 12, "ship")))
-    kept = learning.check_corrections([example] * 4, ["ship"])
-    assert kept == [Example("Ada saw Argo.", (Span(8, 12, "ship"),))] * 4
+    kept = learning.check_corrections([example, *SENTENCES[1:4]], ["ship"])
+    assert kept[0] == Example("Ada saw Argo.", (Span(8, 12, "ship"),))
+    assert [e.spans for e in kept[1:]] == [()] * 3
 
 
 @pytest.mark.parametrize(
     ("examples", "types", "said"),
     [
+        (SENTENCES[:1], TYPES, "1 corrected sentence is too few"),
         (SENTENCES[:3], TYPES, "3 corrected sentences are too few"),
         (SENTENCES, ["ship"], "no entity of the asked types"),
         (SENTENCES, [], "No entity types"),
@@ -186,14 +188,19 @@ def test_what_cannot_be_learned_from_is_refused(
 
 def test_progress_counts_all_runs_and_cancelling_keeps_nothing(tmp_path: Path) -> None:
     base = tiny.llama()
-    told: list[tuple[int, int]] = []
+    told: list[tuple[float, float, str]] = []
     plan = LearningPlan(epochs=4, batch=2)
     learn(
         base, adapter(base), SENTENCES, TYPES, tmp_path / "a", plan=plan,
-        progress=lambda done, of: told.append((done, of)),
+        progress=lambda done, of, said: told.append((done, of, said)),
     )  # fmt: skip
-    assert {of for _, of in told} == {24}
-    assert [done for done, _ in told] == list(range(1, len(told) + 1))
+    assert len({of for _, of, _ in told}) == 1
+    shares = [done / of for done, of, _ in told]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    assert list(dict.fromkeys(said for *_, said in told)) == [
+        learning.READING, *learning.HALVES, learning.ALL,
+    ]  # fmt: skip
     asked = iter(range(100))
     with pytest.raises(Cancelled):
         learn(
@@ -201,3 +208,66 @@ def test_progress_counts_all_runs_and_cancelling_keeps_nothing(tmp_path: Path) -
             cancelled=lambda: next(asked) > 8,
         )  # fmt: skip
     assert not (tmp_path / "b").exists()
+
+
+def test_what_was_cut_off_goes_on_and_ends_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = tiny.llama()
+    plan = LearningPlan(epochs=4, batch=2)
+    whole = learn(base, adapter(base), SENTENCES, TYPES, tmp_path / "a", plan=plan)
+    steps: list[int] = []
+    trained = training.train_adapter
+
+    def train(*arguments, **options):  # type: ignore[no-untyped-def]
+        watch = options["watch"]
+
+        def count(step: int) -> None:
+            steps.append(step)
+            watch(step)
+
+        return trained(*arguments, **{**options, "watch": count})
+
+    monkeypatch.setattr(learning, "train_adapter", train)
+
+    def attempt(after: int) -> learning.Learned:
+        """Cut off after so many looks."""
+        asked = iter(range(10_000))
+        return learn(
+            base, adapter(base), SENTENCES, TYPES, tmp_path / "b", plan=plan,
+            work=tmp_path / "work", cancelled=lambda: next(asked) > after,
+        )  # fmt: skip
+
+    for after in (3, 14, 30):
+        with pytest.raises(Cancelled):
+            attempt(after)
+    before, steps[:] = len(steps), []
+    result = attempt(9_999)
+    assert before > 0
+    assert len(steps) < 24, "what was done is not done again"
+    assert (result.before, result.after, result.found) == (whole.before, whole.after, whole.found)
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        assert (tmp_path / "b" / name).read_bytes() == (tmp_path / "a" / name).read_bytes()
+    assert learning._Kept(tmp_path / "work", "another").answers("before") is None
+    assert not (tmp_path / "work" / "all").exists()
+
+
+def test_what_is_known_is_not_read_again(tmp_path: Path) -> None:
+    base = tiny.llama()
+    known = [list(e.spans) for e in SENTENCES]
+    result = learn(
+        base, adapter(base), SENTENCES, TYPES, tmp_path, plan=LearningPlan(epochs=1), before=known
+    )
+    assert result.found[0] == known
+    assert result.before.micro.f1 == 1.0
+    assert result.steps == 0, "better than all cannot be"
+    assert result.pace > 0
+
+
+def test_few_sentences_are_read_more_often() -> None:
+    epochs = [LearningPlan.for_sentences(n).epochs for n in (4, 10, 20, 50, 100, 1000)]
+    assert epochs == [10, 9, 6, 4, 3, 2]
+    plan = LearningPlan.for_sentences(20, seed=3)
+    assert (plan.epochs, plan.seed) == (6, 3)
+    assert plan.work(20, 5) < plan.work(20, 9) < plan.work(40, 9)
+    assert plan.work(20, 5, known=True) < plan.work(20, 5)

@@ -13,7 +13,7 @@ from experts.pool import Pool
 from sam_ui.app import Frame
 from sam_ui.jobs.worker import Worker
 from sam_ui.looking import Listener
-from sam_ui.page import BROKEN, LOOKING
+from sam_ui.notices import broken_html, looking_html
 from sam_ui.services import Services
 from sam_ui.services.views import STEPS, EntityType, SessionInfo
 from sam_ui.settings import Settings
@@ -114,9 +114,9 @@ def test_no_event_changes_anything(frame: Frame, services: Services, view: Sessi
         for act in sorted(acts):
             updates = run(frame, listener, view, "upload", act)
             notice = updates.get(frame.notice, "")
-            assert notice != BROKEN, (listener.handler, act)
+            assert notice != broken_html(), (listener.handler, act)
             if not listener.only_reads({"act": act}):
-                assert notice == LOOKING, (listener.handler, act)
+                assert notice == looking_html(), (listener.handler, act)
     assert stored(services) == before
 
 
@@ -140,7 +140,7 @@ def test_a_listener_that_is_wrongly_said_to_read_is_stopped_by_the_database(
         event=False, mode=None, writes=False, reading=(),
     )  # fmt: skip
     updates = run(frame, wrong, view, "upload", "")
-    assert updates[frame.notice] == LOOKING
+    assert updates[frame.notice] == looking_html()
     assert services.sessions.get(view.id).name == "Lakes"
 
 

@@ -83,7 +83,9 @@ def test_constraints_cover_every_direct_dependency(
 
 
 @pytest.mark.parametrize(
-    ("folders", "extras"), [(OURS, ()), (("tests", "benchmarks"), ("test",))], ids=["app", "tests"]
+    ("folders", "extras"),
+    [(OURS, ("spacy",)), (("tests", "benchmarks"), ("test",))],
+    ids=["app", "tests"],
 )
 def test_every_import_is_a_declared_dependency(
     project: dict, folders: tuple[str, ...], extras: tuple[str, ...]

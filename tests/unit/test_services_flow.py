@@ -162,7 +162,7 @@ def test_a_merge_alone_then_its_prediction(
     info = services.merge.list(session_id)[0]
     assert (info.label, info.predicted) == ("My merge", False)
     assert services.predict.page(session_id) is None
-    assert "predicted" in refused(lambda: services.share.annotations_jsonl(session_id)).what
+    assert "predicted" in refused(lambda: services.share.annotations(session_id, "jsonl")).what
     finished(services, session_id, worker, services.predict.start(session_id))
     assert services.merge.get(session_id, info.id).predicted
 
@@ -223,7 +223,7 @@ def test_annotations_as_jsonl_and_csv(
     services: Services, session_id: str, worker: Worker, tmp_path: Path
 ) -> None:
     finished(services, session_id, worker, services.merge.start(session_id, WEIGHTS))
-    jsonl = services.share.annotations_jsonl(session_id, folder=tmp_path)
+    jsonl = services.share.annotations(session_id, "jsonl", folder=tmp_path)
     lines = [json.loads(line) for line in jsonl.read_text(encoding="utf-8").splitlines()]
     assert [line["text"] for line in lines][1] == "It rained all day."
     entity = lines[0]["entities"][1]
@@ -231,7 +231,7 @@ def test_annotations_as_jsonl_and_csv(
         "Grace",
         "person",
     )
-    with services.share.annotations_csv(session_id, folder=tmp_path).open(
+    with services.share.annotations(session_id, "csv", folder=tmp_path).open(
         encoding="utf-8-sig", newline=""
     ) as file:
         rows = list(csv.DictReader(file))
@@ -264,7 +264,7 @@ def test_deleting_a_merge_removes_its_files(
     merge_id = services.merge.list(session_id)[0].id
     folder = services.store.merge_folder(session_id, merge_id)
     assert folder.is_dir()
-    exported = services.share.annotations_jsonl(session_id)
+    exported = services.share.annotations(session_id, "jsonl")
     services.merge.delete(session_id, merge_id)
     assert not folder.exists()
     assert not exported.exists()

@@ -107,16 +107,16 @@ def test_annotations_are_written_again_only_when_they_have_changed(
     monkeypatch.setattr(
         services.predict, "all", lambda session, merge: asked.append(merge) or read(session, merge)
     )
-    first = services.share.annotations_jsonl(session_id)
-    assert services.share.annotations_jsonl(session_id) == first
+    first = services.share.annotations(session_id, "jsonl")
+    assert services.share.annotations(session_id, "jsonl") == first
     assert len(asked) == 1
 
     services.corpus.add_text(session_id, "Zoe stayed.")
-    second = services.share.annotations_jsonl(session_id)
+    second = services.share.annotations(session_id, "jsonl")
     assert "Zoe" in second.read_text(encoding="utf-8")
     assert not first.exists()
 
     finished(services, session_id, worker, services.predict.start(session_id))
-    last = services.share.annotations_jsonl(session_id).read_text(encoding="utf-8").splitlines()
+    last = services.share.annotations(session_id, "jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(last[-1])["entities"]
     assert services.state(session_id)["review"] == "stale"  # made by a merge of the old texts

@@ -13,6 +13,7 @@ import pytest
 from db.models import Base
 from experts.errors import SamError
 from experts.pool import Pool
+from experts.spans import Span
 from sam_ui.jobs.worker import Worker
 from sam_ui.services import Services
 from sam_ui.services.links import MAX_LINKS
@@ -55,9 +56,8 @@ def full(services: Services, pool: Pool) -> SessionInfo:
     services.merge.start(session.id, {"astro": 0.5, "law": 0.5}, dual=True)
     assert worker.run_one()
     first = services.corpus.sentences(session.id).rows[0]
-    assert services.store.corrections.put(
-        session.id, first.id, [[0, 3, "person"]], types=["person", "place"]
-    )
+    services.corrections.put(session.id, first.id, [Span(0, 3, "person")], who="Ada")
+    services.agreement.annotate(session.id, first.id, [], who="Grace", revision=0)
     match = matched(services, session.id)
     services.drafts.change(session.id, lambda draft: draft.following(match))
     assert len(services.merge.list(session.id)) == 1
@@ -174,7 +174,8 @@ def test_a_copy_has_a_row_for_every_row(services: Services, full: SessionInfo) -
     copy = services.sessions.duplicate(full.id)
     rows = {ident: counted(services, ident) for ident in (full.id, copy.id)}
     assert rows[copy.id] == rows[full.id]
-    assert rows[full.id].keys() >= {"sentences", "predictions", "runs", "scores", "corrections"}
+    kinds = {"sentences", "predictions", "runs", "scores", "corrections"}
+    assert rows[full.id].keys() >= kinds | {"reviews", "events", "annotations"}
     (kept,) = services.store.corrections.list(copy.id)
     assert kept.sentence_id == services.corpus.sentences(copy.id).rows[0].id
     assert kept.spans == [[0, 3, "person"]]
