@@ -10,16 +10,18 @@ from sam_ui.markup import empty, skeleton
 from sam_ui.page import Page, Primary, Step, Updates, Visit, step_column
 from sam_ui.services.views import MergeInfo, PredictionPage
 from sam_ui.steps.common import base_notice, heading, stale_html, stopped_html
+from sam_ui.steps.review_agreement import build_part as agreement_card
 from sam_ui.steps.review_learn import build_part as learn_card
 from sam_ui.steps.review_one import ACCEPT, OneByOne
 from sam_ui.steps.review_place import Place, find_place
+from sam_ui.steps.review_scores import build_part as scores_card
 from sam_ui.steps.review_texts import AllTexts
 from sam_ui.words import _
 
 __all__ = ["build"]
 
 WORKING = ("merge", "merge_and_predict", "predict")
-PARTS = (learn_card,)
+PARTS = (scores_card, learn_card, agreement_card)
 """Further cards of the right column: what makes them."""
 
 
