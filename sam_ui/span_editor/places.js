@@ -90,8 +90,10 @@ class Places {
   }
 
   open(doc) {
-    const other = doc !== this.doc;
-    const fresh = this.doc === null;
+    const { doc: before, choice } = this;
+    const other = doc !== before;
+    // What the server sends of the same sentence takes nothing out of the person's hand.
+    const again = other && before?.id === doc.id && before.text.text === doc.text.text;
     this.wait(false);
     this.doc = doc;
     this.tools.begin(this.data);
@@ -100,11 +102,12 @@ class Places {
       this.view.begin(doc.text);
     }
     this.tools.open();
-    this.drawn(other ? '' : undefined);
+    this.drawn(other && !again ? '' : undefined);
     this.tools.saved(this.saves.state);
-    if (other) {
-      this.tools.tell(fresh ? this.telling() : this.say('opened', { position: doc.data.position }));
-      if (!fresh && this.free()) this.tools.box.focus({ preventScroll: true });
+    if (again && choice) this.choose({ range: choice.range });
+    else if (other && !again) {
+      this.tools.tell(before ? this.say('opened', { position: doc.data.position }) : this.telling());
+      if (before && this.free()) this.tools.box.focus({ preventScroll: true });
     }
     this.address();
   }

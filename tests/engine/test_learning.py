@@ -36,6 +36,7 @@ def test_a_bundled_expert_learns_the_words_of_a_new_domain(
     report = json.loads(done.stdout)
     assert report["sentences"] == 12
     assert not report["enough"], "18 entities tell nothing"
-    better = report["after"]["micro"]["f1"] >= report["before"]["micro"]["f1"]
-    assert better == (report["steps"] > 0)
+    before, after = report["before"]["micro"]["f1"], report["after"]["micro"]["f1"]
+    assert after >= before
+    assert report["steps"] > 0 or after == before, "what does not help is not done"
     assert load_adapter(tmp_path / "out").rank == load_adapter(expert).rank

@@ -109,6 +109,7 @@ def review(page: Any, given: str, shots: Path) -> None:
     shoot(page, shots / "4-review.png")
     page.get_by_role("tab", name="All texts").click()
     expect(page.locator("#predictions")).to_be_visible()
+    expect(page.locator("#primary")).to_have_text("Take the model home")
     marks = page.locator("#predictions mark").all()
     assert marks
     for mark in marks:

@@ -70,6 +70,7 @@ class Screen:
             """(word) => {
               const ed = document.querySelector('.sam-ed').samEditor;
               const at = ed.doc.text.text.indexOf(word);
+              ed.tools.box.scrollIntoView({block: 'center'});
               const box = ed.view.range({start: at + 1, end: at + 2}).getBoundingClientRect();
               return [box.left + 1, box.top + box.height / 2];
             }""",

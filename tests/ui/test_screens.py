@@ -43,6 +43,7 @@ def predicted(page: Any) -> None:
     expect(page.locator("#review-editor mark").first).to_be_visible()
     page.get_by_role("tab", name="All texts").click()
     expect(page.locator("#predictions")).to_be_visible()
+    expect(page.locator("#primary")).to_have_text("Take the model home")
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from tests.unit import tiny
 
 NAMES = ("Ada", "Grace", "Emmy", "Mary", "Rosa", "Lise")
 TYPES = ["person", "ship"]
-PLAN = LearningPlan(epochs=30, learning_rate=4e-3, batch=4)
+PLAN = LearningPlan(epochs=30, learning_rate=4e-3, batch=4, absent=1.0)
 
 
 def sentence(name: str) -> Example:
@@ -143,7 +143,7 @@ def test_gain_and_interval_are_those_of_resampled_sentences() -> None:
 
 
 def test_every_sentence_comes_once_an_epoch_and_is_asked_everything() -> None:
-    plan = LearningPlan(batch=2, replay=0.5)
+    plan = LearningPlan(batch=2, replay=0.5, absent=1.0)
     replay = [Example("Calm sea.", ())]
     sampler = CorrectionSampler(SENTENCES, TYPES, replay, plan)
     assert sampler.epoch == 9
@@ -157,6 +157,19 @@ def test_every_sentence_comes_once_an_epoch_and_is_asked_everything() -> None:
         for kind, spans in zip(question.types, question.answers, strict=True):
             assert {s.label for s in spans} <= {kind}
     assert CorrectionSampler(SENTENCES, TYPES, replay, plan).step(4, 2) == sampler.step(4, 2)
+
+
+def test_a_sentence_is_asked_for_what_it_has_and_at_times_for_what_it_has_not() -> None:
+    sampler = CorrectionSampler(SENTENCES, TYPES, [], LearningPlan(absent=0.25))
+    questions = [q for step in range(200) for q in sampler.step(step, 4)]
+    for question in questions:
+        there = {span.label for spans in question.answers for span in spans}
+        truth = next(e.spans for e in SENTENCES if e.text == question.text)
+        assert there == {span.label for span in truth}
+        assert question.types
+    lacking = [q for q in questions if sum(map(bool, q.answers)) == 1]
+    share = sum(len(q.types) == 2 for q in lacking) / len(lacking)
+    assert 0.2 < share < 0.3
 
 
 def test_entities_of_other_types_are_left_out() -> None:
